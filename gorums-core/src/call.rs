@@ -1,0 +1,26 @@
+//! Calls: described, then sent, then decided.
+//!
+//! A generated method only describes a call. A terminal such as `majority()`, or `send()`, starts it: the
+//! request is encoded once, registered once, and offered to the queue of each node, without waiting. From
+//! then on a [`Call`](flight::Call) stands for it; dropping that removes the call everywhere.
+
+mod correctable;
+mod flight;
+mod oneway;
+mod options;
+mod quorum;
+mod reach;
+mod replies;
+mod reply_set;
+mod rpc;
+mod streaming;
+pub(crate) mod tally;
+
+pub use self::correctable::Correctable;
+pub use self::oneway::{Multicast, Unicast};
+pub use self::quorum::{QuorumCall, QuorumFuture, QuorumFunctionFuture};
+pub use self::reach::Reach;
+pub use self::replies::{NodeReply, Replies};
+pub use self::reply_set::{Decision, QuorumFunction, ReachWith, ReplySet};
+pub use self::rpc::{Rpc, RpcFuture};
+pub use self::streaming::StreamingCall;

@@ -1,0 +1,141 @@
+//! A reply that improves while more of them arrive.
+//!
+//! After "Incremental Consistency Guarantees for Replicated Objects" (Guerraoui, Pavlovic, Seredinschi,
+//! OSDI 2016), as in Go Gorums: the level is the number of replies so far.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use futures_util::task::noop_waker_ref;
+
+use crate::call::replies::{NodeReply, Replies};
+use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
+
+/// A call whose result improves with each reply: the *level* is the number of successful replies so far, and
+/// the value is that of the latest.
+///
+/// Nothing runs in the background: what has arrived is looked at when one of the methods is called. Dropping
+/// it gives the call up.
+#[must_use = "dropping it gives the call up"]
+pub struct Correctable<Resp> {
+    replies: Option<Replies<Resp>>,
+    target: usize,
+    level: usize,
+    latest: Option<Resp>,
+    failures: Vec<NodeError>,
+    error: Option<QuorumError>,
+}
+
+impl<Resp> Correctable<Resp> {
+    pub(crate) fn new(replies: Replies<Resp>, target: usize) -> Self {
+        replies.call().keep_newest();
+        Self { replies: Some(replies), target, level: 0, latest: None, failures: Vec::new(), error: None }
+    }
+
+    /// The number of successful replies so far; it never falls. 0 before the first.
+    pub fn level(&mut self) -> usize {
+        self.look();
+        self.level
+    }
+
+    /// The latest reply; `None` before the first.
+    pub fn latest(&mut self) -> Option<&Resp> {
+        self.look();
+        self.latest.as_ref()
+    }
+
+    /// Whether the last level was reached or can no longer be.
+    pub fn is_done(&mut self) -> bool {
+        self.look();
+        self.replies.is_none()
+    }
+
+    /// Waits until the level is at least `level`, and gives the latest reply.
+    ///
+    /// # Errors
+    ///
+    /// The call ended before: the deadline passed, every node has answered or failed, or the last level of
+    /// the call is lower.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again; no reply is lost.
+    pub async fn wait_for(&mut self, level: usize) -> Result<&Resp, QuorumError> {
+        let level = level.max(1);
+        poll_fn(|cx| self.poll_until(cx, level)).await;
+        match &self.latest {
+            Some(latest) if self.level >= level => Ok(latest),
+            _ => Err(self.error.clone().unwrap_or_else(|| self.incomplete(level))),
+        }
+    }
+
+    /// Waits until the last level is reached, and gives the latest reply.
+    ///
+    /// # Errors
+    ///
+    /// The call ended before: the deadline passed, or every node has answered or failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again; no reply is lost.
+    pub async fn done(&mut self) -> Result<&Resp, QuorumError> {
+        self.wait_for(self.target).await
+    }
+
+    fn incomplete(&self, needed: usize) -> QuorumError {
+        let nodes = self.failures.clone();
+        QuorumError::new(QuorumErrorKind::Incomplete, "correctable", (needed, self.level, 0), nodes)
+    }
+
+    fn look(&mut self) {
+        let _ = self.poll_until(&mut Context::from_waker(noop_waker_ref()), usize::MAX);
+    }
+
+    /// Takes replies until the level is reached or the call has ended.
+    fn poll_until(&mut self, cx: &mut Context<'_>, level: usize) -> Poll<()> {
+        while self.level < level {
+            let Some(replies) = &mut self.replies else { return Poll::Ready(()) };
+            match Pin::new(replies).poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(reply)) => self.take(reply),
+                Poll::Ready(None) => self.end(),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn take(&mut self, reply: NodeReply<Resp>) {
+        match reply.result {
+            Ok(value) => {
+                let replaced = self.replies.as_ref().map_or(0, Replies::take_dropped);
+                self.level += 1 + replaced;
+                self.latest = Some(value);
+                if self.level >= self.target {
+                    self.replies = None;
+                }
+            }
+            Err(error) => self.failures.push(error),
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(replies) = self.replies.take() else { return };
+        let late = self.failures.iter().any(|error| matches!(error.kind(), NodeErrorKind::DeadlineExceeded));
+        let kind = if late { QuorumErrorKind::DeadlineExceeded } else { QuorumErrorKind::Incomplete };
+        let counts = (self.target, self.level);
+        self.error = Some(replies.call().quorum_error(kind, counts, self.failures.clone()));
+    }
+}
+
+impl<Resp: fmt::Debug> fmt::Debug for Correctable<Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Correctable")
+            .field("level", &self.level)
+            .field("target", &self.target)
+            .field("latest", &self.latest)
+            .finish_non_exhaustive()
+    }
+}

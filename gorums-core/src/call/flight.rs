@@ -1,0 +1,329 @@
+//! From the description of a call to a call in flight, and its end.
+
+use std::fmt;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::call::options::{CallOptions, Timeout};
+use crate::call::tally::{Outcome, Tally};
+use crate::channel::queue::{Awaits, Outgoing};
+use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
+use crate::id::MessageId;
+use crate::method::{MessageError, Method};
+use crate::node::Targets;
+use crate::pool::Pool;
+use crate::router::entry::{Entry, Look, Mode, Progress, RawReplies, RawReply};
+use crate::wire;
+
+/// A day: what counts as never for requests that wait to be sent.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
+/// A call that was described and not yet sent.
+pub(crate) struct Description<Req: 'static, Resp: 'static> {
+    pub(crate) targets: Targets,
+    pub(crate) method: &'static Method<Req, Resp>,
+    pub(crate) request: Req,
+    pub(crate) options: CallOptions,
+}
+
+impl<Req, Resp> Description<Req, Resp> {
+    pub(crate) fn new(targets: Targets, method: &'static Method<Req, Resp>, request: Req) -> Self {
+        Self { targets, method, request, options: CallOptions::default() }
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Starts a call with one reply of each node, of which every one is reported.
+    pub(crate) fn start_each(self) -> Call<Resp> {
+        self.start(Mode::Each)
+    }
+
+    /// Starts a call with one reply of each node, of which the tally's decision is reported.
+    pub(crate) fn start_counted(self, tally: Tally) -> Call<Resp> {
+        self.start(Mode::Counted(tally))
+    }
+
+    /// Starts a call with any number of replies of each node.
+    pub(crate) fn start_streaming(self) -> Call<Resp> {
+        let (limit, overflow) = self.options.mailbox;
+        self.start(Mode::Streaming { limit: limit.max(1), overflow })
+    }
+
+    /// Starts a one-way call that ends when the tally is decided about the hand-over.
+    pub(crate) fn start_handover(self, tally: Tally) -> Call<Resp> {
+        self.start(Mode::Handover(tally))
+    }
+
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let timeout = match self.options.timeout {
+            Timeout::Default => self.pool_timeout(),
+            Timeout::After(timeout) => timeout,
+            Timeout::Never => return None,
+        };
+        now.checked_add(timeout)
+    }
+
+    fn pool_timeout(&self) -> Duration {
+        self.targets.iter().next().map_or(Duration::ZERO, |node| node.channel().pool().options().timeout)
+    }
+
+    fn start(self, mode: Mode) -> Call<Resp> {
+        let now = Instant::now();
+        let deadline = self.deadline(now);
+        let streaming = matches!(mode, Mode::Streaming { .. });
+        let awaits = if matches!(mode, Mode::Handover(_)) { Awaits::Handover } else { Awaits::Reply };
+        let mut call = Call {
+            id: None,
+            targets: self.targets.clone(),
+            method: self.method.name(),
+            decode: self.method.response.decode,
+            deadline,
+            streaming,
+            reached: false,
+            refused: RawReplies::new(),
+        };
+        let Some(pool) = call.pool() else { return call };
+        match pool.pending().register(Entry::new(self.targets.clone(), mode, now)) {
+            Ok(id) => {
+                call.id = Some(id);
+                self.offer(id, awaits, deadline, now, |target, fault| {
+                    let ordinal = target.channel().ordinal();
+                    target.channel().pool().pending().fail(id, ordinal, fault);
+                });
+            }
+            Err(entry) => {
+                let full = |target| RawReply { target, result: Err(Fault::unsent(NodeErrorKind::QueueFull, None)) };
+                call.refused = (0..entry.targets.len()).map(full).collect();
+            }
+        }
+        call
+    }
+
+    /// Offers the request to every node for which nobody waits. Gives back what went wrong.
+    pub(crate) fn start_unwatched(&self) -> Vec<NodeError> {
+        let mut errors = Vec::new();
+        if let Some(node) = self.targets.iter().next() {
+            let id = node.channel().pool().pending().one_way_id();
+            let now = Instant::now();
+            self.offer(id, Awaits::Nothing, self.deadline(now), now, |target, fault| {
+                errors.push(fault.at(target.id(), target.channel().address().clone()));
+            });
+        }
+        errors
+    }
+
+    fn offer(
+        &self,
+        id: MessageId,
+        awaits: Awaits,
+        deadline: Option<Instant>,
+        now: Instant,
+        mut failed: impl FnMut(&crate::node::Node, Fault),
+    ) {
+        let frame = self.encode(id, deadline.map(|deadline| deadline.saturating_duration_since(now)));
+        let request = Outgoing {
+            id,
+            frame,
+            deadline: deadline.unwrap_or(now + NEVER),
+            awaits,
+            overflow: self.options.overflow,
+            idempotent: self.method.is_idempotent(),
+            wait_for_ready: self.options.wait_for_ready,
+        };
+        for target in self.targets.iter() {
+            let limit = target.channel().pool().options().transport.max_message_size;
+            let offered = match too_long(request.frame.len() - wire::PREFIX, limit) {
+                Some(fault) => Err(fault),
+                None => target.channel().offer(request.clone()),
+            };
+            if let Err(fault) = offered {
+                failed(target, fault);
+            }
+        }
+    }
+
+    fn encode(&self, id: MessageId, timeout: Option<Duration>) -> Bytes {
+        let metadata = self.options.metadata.as_deref();
+        let outline = wire::Outline { id: id.to_wire(), method: self.method.name(), timeout, metadata };
+        let len = (self.method.request.len)(&self.request);
+        let mut frame = BytesMut::new();
+        wire::encode(&mut frame, &outline, len, |buf| (self.method.request.encode)(&self.request, buf));
+        frame.freeze()
+    }
+}
+
+impl<Req: fmt::Debug, Resp> fmt::Debug for Description<Req, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Description")
+            .field("targets", &self.targets)
+            .field("method", &self.method)
+            .field("request", &self.request)
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+fn too_long(len: usize, limit: usize) -> Option<Fault> {
+    (len > limit).then(|| {
+        let reason = format!(
+            "a request of {len} bytes is longer than the limit of {limit}: raise `max_message_size` on both ends"
+        );
+        Fault::unsent(NodeErrorKind::Status(Status::resource_exhausted(reason)), None)
+    })
+}
+
+/// A call in flight. Dropping it removes the call everywhere at once (G4).
+pub(crate) struct Call<Resp> {
+    /// Absent for a call that was refused as a whole.
+    id: Option<MessageId>,
+    targets: Targets,
+    method: &'static str,
+    decode: fn(Bytes) -> Result<Resp, MessageError>,
+    deadline: Option<Instant>,
+    streaming: bool,
+    /// The call has succeeded: what other nodes still do for it is to be left alone.
+    reached: bool,
+    refused: RawReplies,
+}
+
+impl<Resp> Call<Resp> {
+    fn pool(&self) -> Option<&Pool> {
+        self.targets.iter().next().map(|node| &**node.channel().pool())
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.targets.len()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether a node may reply more than once.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
+    pub(crate) fn look(&mut self, waker: &Waker) -> Look {
+        if !self.refused.is_empty() {
+            return Look::Replies(std::mem::take(&mut self.refused));
+        }
+        match (self.id, self.pool()) {
+            (Some(id), Some(pool)) => pool.pending().look(id, waker),
+            _ => Look::Done,
+        }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.pool()?.pending().with(self.id?, change)
+    }
+
+    /// From now on only the decision of `tally`, which counts what was taken so far, is reported.
+    pub(crate) fn count(&self, tally: Tally) {
+        self.with(|entry| entry.count(tally));
+    }
+
+    /// Keeps only the newest reply of each node that the caller has not taken.
+    pub(crate) fn keep_newest(&self) {
+        self.with(Entry::keep_newest);
+    }
+
+    /// A reply that was counted could not be decoded.
+    pub(crate) fn retract(&self) -> Option<Outcome> {
+        self.with(Entry::retract)
+    }
+
+    pub(crate) fn take_replies(&self) -> RawReplies {
+        self.with(Entry::take_replies).unwrap_or_default()
+    }
+
+    /// How many replies were replaced by newer ones.
+    pub(crate) fn take_dropped(&self) -> usize {
+        self.with(Entry::take_dropped).unwrap_or_default()
+    }
+
+    /// The reply of one node, decoded.
+    pub(crate) fn decode(&self, reply: RawReply) -> Result<Resp, NodeError> {
+        let fault = match reply.result {
+            Ok(payload) => match (self.decode)(payload) {
+                Ok(response) => return Ok(response),
+                Err(error) => Fault::sent(NodeErrorKind::Decode, Some(std::sync::Arc::new(error))),
+            },
+            Err(fault) => fault,
+        };
+        Err(self.error(reply.target, fault))
+    }
+
+    pub(crate) fn node(&self, target: usize) -> crate::id::NodeId {
+        self.targets.get(target).id()
+    }
+
+    fn error(&self, target: usize, fault: Fault) -> NodeError {
+        let node = self.targets.get(target);
+        fault.at(node.id(), node.channel().address().clone())
+    }
+
+    /// An error for each node that has not come to an end.
+    pub(crate) fn unsettled(&self, kind: &NodeErrorKind) -> Vec<(usize, NodeError)> {
+        let progress = |entry: &mut Entry| -> Vec<Progress> {
+            (0..self.targets.len()).map(|target| entry.progress(target)).collect()
+        };
+        let mut errors = Vec::new();
+        for (target, progress) in self.with(progress).unwrap_or_default().into_iter().enumerate() {
+            let sent = match progress {
+                Progress::Settled => continue,
+                Progress::Queued => false,
+                Progress::Sent(_) => true,
+            };
+            self.targets.get(target).counters().failed(kind.clone());
+            errors.push((target, self.error(target, Fault { kind: kind.clone(), source: None, sent })));
+        }
+        errors
+    }
+
+    /// The call has succeeded: its entry goes, and its requests go on.
+    pub(crate) fn reached(&mut self) {
+        self.reached = true;
+        self.end();
+    }
+
+    pub(crate) fn quorum_error(
+        &self,
+        kind: QuorumErrorKind,
+        (needed, replies): (usize, usize),
+        nodes: Vec<NodeError>,
+    ) -> QuorumError {
+        QuorumError::new(kind, self.method, (needed, replies, self.size()), nodes)
+    }
+}
+
+impl<Resp> Drop for Call<Resp> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<Resp> Call<Resp> {
+    /// Removes the call everywhere.
+    pub(crate) fn end(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let Some(entry) = self.pool().and_then(|pool| pool.pending().remove(id)) else { return };
+        if self.reached && !self.streaming {
+            return;
+        }
+        for (target, node) in self.targets.iter().enumerate() {
+            match entry.progress(target) {
+                Progress::Settled => {}
+                Progress::Queued => node.channel().give_up(id, false),
+                Progress::Sent(_) => node.channel().give_up(id, true),
+            }
+        }
+    }
+}
+

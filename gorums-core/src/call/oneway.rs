@@ -1,0 +1,161 @@
+//! Calls without replies.
+
+use std::fmt;
+use std::future::IntoFuture;
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::timeout_at;
+
+use crate::call::flight::Description;
+use crate::call::options::common_options;
+use crate::call::reach::{Counted, Reach};
+use crate::call::tally::{Quorum, Tally};
+use crate::channel::queue::Overflow;
+use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
+use crate::method::Method;
+use crate::node::Targets;
+
+impl<Req> Description<Req, ()> {
+    /// Starts the call, after there is room for it if it wants to wait for that, and waits for the hand-over.
+    async fn hand_over(mut self, quorum: Quorum) -> Result<(), QuorumError> {
+        if self.options.overflow == Overflow::Wait {
+            let len = (self.method.request.len)(&self.request) + self.method.name().len() + 64;
+            let now = tokio::time::Instant::now();
+            let room = join_all(self.targets.iter().map(|node| node.channel().wait_for_room(len)));
+            if let Some(deadline) = self.deadline(now) {
+                // Without room by then, the queues refuse it, and the error says so.
+                let _ = timeout_at(deadline, room).await;
+                self.options.timeout = crate::call::options::Timeout::After(deadline - now);
+            } else {
+                room.await;
+            }
+        }
+        let call = self.start_handover_for(quorum);
+        let progress = Counted::new(quorum, &call);
+        Reach::new(call, progress, QuorumErrorKind::SendFailure).await
+    }
+
+    fn start_handover_for(self, quorum: Quorum) -> crate::call::flight::Call<()> {
+        let tally = Tally::new(quorum, self.size());
+        self.start_handover(tally)
+    }
+}
+
+/// The options that one-way calls have beside those of all calls.
+macro_rules! oneway_options {
+    () => {
+        common_options!();
+
+        /// What happens when the queue of a node is full; by default, the call fails on that node.
+        #[must_use]
+        pub fn overflow(mut self, overflow: Overflow) -> Self {
+            self.description.options.overflow = overflow;
+            self
+        }
+    };
+}
+
+/// A call to one node, without a reply.
+///
+/// Awaited, it resolves when the message was handed to the transport, which is no proof that it arrives.
+#[must_use = "a call does nothing until it is awaited or `send()` is called"]
+pub struct Unicast<Req: 'static> {
+    description: Description<Req, ()>,
+}
+
+impl<Req> Unicast<Req> {
+    pub(crate) fn new(targets: Targets, method: &'static Method<Req, ()>, request: Req) -> Self {
+        Self { description: Description::new(targets, method, request) }
+    }
+
+    oneway_options!();
+
+    /// Queues the message now, without waiting for anything.
+    ///
+    /// # Errors
+    ///
+    /// The message was not taken: the queue is full, the node is down or closed. A connection that breaks
+    /// later goes unnoticed.
+    pub fn send(self) -> Result<(), NodeError> {
+        self.description.start_unwatched().into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+impl<Req: Send + Sync + 'static> IntoFuture for Unicast<Req> {
+    type Output = Result<(), NodeError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let node = self.description.targets.get(0).clone();
+            self.description.hand_over(Quorum::All).await.map_err(|error| {
+                // One node was called, and it is the only one that an error can be of.
+                error.into_first().unwrap_or_else(|| {
+                    Fault::unsent(NodeErrorKind::Unavailable, None).at(node.id(), node.channel().address().clone())
+                })
+            })
+        })
+    }
+}
+
+impl<Req: fmt::Debug> fmt::Debug for Unicast<Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unicast").field(&self.description).finish()
+    }
+}
+
+/// A call to all nodes of a configuration, without replies.
+///
+/// Awaited, it resolves when the message was handed to the transport of every node, or of as many as were
+/// chosen on the configuration; which is no proof that it arrives.
+#[must_use = "a call does nothing until it is awaited or `send()` is called"]
+pub struct Multicast<Req: 'static> {
+    description: Description<Req, ()>,
+    quorum: Quorum,
+}
+
+impl<Req> Multicast<Req> {
+    pub(crate) fn new(
+        targets: Targets,
+        method: &'static Method<Req, ()>,
+        request: Req,
+        quorum: Quorum,
+    ) -> Self {
+        Self { description: Description::new(targets, method, request), quorum }
+    }
+
+    oneway_options!();
+
+    /// Queues the message for every node now, without waiting for anything.
+    ///
+    /// # Errors
+    ///
+    /// [`QuorumErrorKind::SendFailure`] if fewer nodes took the message than were asked for; it still goes to
+    /// those that did. A connection that breaks later goes unnoticed.
+    pub fn send(self) -> Result<(), QuorumError> {
+        let size = self.description.size();
+        let needed = self.quorum.needed(size);
+        let errors = self.description.start_unwatched();
+        let taken = size - errors.len();
+        if taken >= needed {
+            return Ok(());
+        }
+        let method = self.description.method.name();
+        Err(QuorumError::new(QuorumErrorKind::SendFailure, method, (needed, taken, size), errors))
+    }
+}
+
+impl<Req: Send + Sync + 'static> IntoFuture for Multicast<Req> {
+    type Output = Result<(), QuorumError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.description.hand_over(self.quorum))
+    }
+}
+
+impl<Req: fmt::Debug> fmt::Debug for Multicast<Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Multicast").field(&self.description).finish()
+    }
+}

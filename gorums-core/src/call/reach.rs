@@ -1,0 +1,162 @@
+//! Waiting for a quorum that is counted.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::call::flight::Call;
+use crate::call::tally::{Outcome, Quorum, Tally};
+use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
+use crate::router::entry::{Look, RawReplies};
+
+pin_project! {
+    /// Resolves when a quorum has replied, to the first reply that arrived; or when that is impossible, or
+    /// the deadline has passed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives the call up: it is removed everywhere, and nodes that support it are told.
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Reach<Resp> {
+        call: Call<Resp>,
+        #[pin]
+        deadline: Deadline,
+        failure: QuorumErrorKind,
+        progress: Counted<Resp>,
+    }
+}
+
+pin_project! {
+    /// Resolves at a deadline, if there is one.
+    #[project = DeadlineProjection]
+    pub(crate) enum Deadline {
+        At { #[pin] sleep: Sleep },
+        Never,
+    }
+}
+
+impl Deadline {
+    pub(crate) fn new(at: Option<Instant>) -> Self {
+        at.map_or(Self::Never, |at| Self::At { sleep: sleep_until(at) })
+    }
+}
+
+impl Future for Deadline {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.project() {
+            DeadlineProjection::At { sleep } => sleep.poll(cx),
+            DeadlineProjection::Never => Poll::Pending,
+        }
+    }
+}
+
+/// What has been counted so far: the first reply of each node.
+pub(crate) struct Counted<Resp> {
+    pub(crate) tally: Tally,
+    value: Option<Resp>,
+    replies: usize,
+    errors: Vec<NodeError>,
+    /// Which nodes were counted, in a call in which they may reply more than once.
+    seen: Option<Vec<bool>>,
+}
+
+impl<Resp> Counted<Resp> {
+    pub(crate) fn new<T>(quorum: Quorum, call: &Call<T>) -> Self {
+        let seen = call.is_streaming().then(|| vec![false; call.size()]);
+        Self { tally: Tally::new(quorum, call.size()), value: None, replies: 0, errors: Vec::new(), seen }
+    }
+
+    pub(crate) fn add(&mut self, target: usize, result: Result<Resp, NodeError>) {
+        if let Some(seen) = &mut self.seen
+            && std::mem::replace(&mut seen[target], true)
+        {
+            return;
+        }
+        match result {
+            Ok(value) => {
+                self.value.get_or_insert(value);
+                self.replies += 1;
+                self.tally.success();
+            }
+            Err(error) => {
+                self.errors.push(error);
+                self.tally.failure();
+            }
+        }
+    }
+
+    /// Ends the call without its quorum.
+    fn fail<T>(&mut self, call: &mut Call<T>, kind: QuorumErrorKind) -> QuorumError {
+        let mut errors = std::mem::take(&mut self.errors);
+        if kind == QuorumErrorKind::DeadlineExceeded {
+            let late = call.unsettled(&NodeErrorKind::DeadlineExceeded);
+            errors.extend(late.into_iter().map(|(_, error)| error));
+        }
+        let error = call.quorum_error(kind, (self.tally.needed(), self.replies), errors);
+        call.end();
+        error
+    }
+
+    /// The same nodes, counted towards another quorum.
+    pub(crate) fn continued<T>(self, quorum: Quorum, size: usize) -> Counted<T> {
+        let mut tally = Tally::new(quorum, size);
+        (0..self.replies).for_each(|_| tally.success());
+        self.errors.iter().for_each(|_| tally.failure());
+        Counted { tally, value: None, replies: self.replies, errors: self.errors, seen: self.seen }
+    }
+}
+
+impl<Resp> Reach<Resp> {
+    /// Waits for a call that was started with the same tally.
+    pub(crate) fn new(call: Call<Resp>, progress: Counted<Resp>, failure: QuorumErrorKind) -> Self {
+        let deadline = Deadline::new(call.deadline());
+        Self { call, deadline, failure, progress }
+    }
+}
+
+fn count<Resp>(call: &Call<Resp>, progress: &mut Counted<Resp>, replies: RawReplies) {
+    for reply in replies {
+        let (target, counted_as_success) = (reply.target, reply.result.is_ok());
+        let result = call.decode(reply);
+        if counted_as_success && result.is_err() {
+            call.retract();
+        }
+        progress.add(target, result);
+    }
+}
+
+impl<Resp> Future for Reach<Resp> {
+    type Output = Result<Resp, QuorumError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let (call, progress) = (this.call, this.progress);
+        loop {
+            match (progress.tally.outcome(), progress.value.take()) {
+                (Outcome::Reached, Some(value)) => {
+                    call.reached();
+                    return Poll::Ready(Ok(value));
+                }
+                (Outcome::Impossible, _) => return Poll::Ready(Err(progress.fail(call, *this.failure))),
+                (_, value) => progress.value = value,
+            }
+            match call.look(cx.waker()) {
+                Look::Replies(replies) => count(call, progress, replies),
+                Look::Done => return Poll::Ready(Err(progress.fail(call, *this.failure))),
+                Look::Wait => {
+                    ready!(this.deadline.as_mut().poll(cx));
+                    let last = call.take_replies();
+                    if last.is_empty() {
+                        return Poll::Ready(Err(progress.fail(call, QuorumErrorKind::DeadlineExceeded)));
+                    }
+                    count(call, progress, last);
+                }
+            }
+        }
+    }
+}

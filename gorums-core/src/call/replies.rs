@@ -1,0 +1,187 @@
+//! The replies of a call that was sent, one by one.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use futures_util::stream::FusedStream;
+
+use crate::call::correctable::Correctable;
+use crate::call::flight::Call;
+use crate::call::reach::{Counted, Deadline, Reach};
+use crate::call::reply_set::{QuorumFunction, ReachWith};
+use crate::call::tally::{Outcome, Quorum};
+use crate::error::{NodeError, NodeErrorKind, QuorumErrorKind};
+use crate::id::NodeId;
+use crate::router::entry::{Look, RawReply};
+
+/// What one node answered.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeReply<Resp> {
+    /// The node.
+    pub node: NodeId,
+    /// Its reply, or what went wrong.
+    pub result: Result<Resp, NodeError>,
+}
+
+/// The replies of a call that has been sent, as a stream in order of arrival.
+///
+/// A quorum call yields one item for each node; a streaming call any number, and then an error for each node
+/// that failed. At the deadline, each node that has not answered yields
+/// [`NodeErrorKind::DeadlineExceeded`], and the stream ends.
+///
+/// Instead of reading the stream to its end, the terminals of a quorum call may be used. They count what was
+/// read, and resolve to the first reply that was not.
+///
+/// # Cancel safety
+///
+/// `next` may be dropped and called again. Dropping the stream gives the call up on the nodes that have not
+/// answered: requests that were not sent are withdrawn, and nodes that support it are told.
+#[must_use = "dropping the replies gives the call up"]
+pub struct Replies<Resp> {
+    call: Call<Resp>,
+    /// Made when there is something to wait for.
+    deadline: Option<Pin<Box<Deadline>>>,
+    waiting: std::vec::IntoIter<(usize, NodeReply<Resp>)>,
+    /// The successes and errors that were read, for terminals that are used afterwards.
+    counted: Counted<()>,
+    ended: bool,
+}
+
+impl<Resp> Replies<Resp> {
+    pub(crate) fn new(call: Call<Resp>) -> Self {
+        let counted = Counted::new(Quorum::All, &call);
+        Self { call, deadline: None, waiting: Vec::new().into_iter(), counted, ended: false }
+    }
+
+    /// How many nodes were called.
+    pub fn size(&self) -> usize {
+        self.call.size()
+    }
+
+    /// How many replies of a streaming call were replaced by newer ones since the last time of asking.
+    pub(crate) fn take_dropped(&self) -> usize {
+        self.call.take_dropped()
+    }
+
+    pub(crate) fn call(&self) -> &Call<Resp> {
+        &self.call
+    }
+
+    pub(crate) fn call_mut(&mut self) -> &mut Call<Resp> {
+        &mut self.call
+    }
+
+    /// Waits for the first successful reply.
+    pub fn first(self) -> Reach<Resp> {
+        self.reach(Quorum::First)
+    }
+
+    /// Waits for successful replies of more than half of the nodes.
+    pub fn majority(self) -> Reach<Resp> {
+        self.reach(Quorum::Majority)
+    }
+
+    /// Waits for successful replies of every node.
+    pub fn all(self) -> Reach<Resp> {
+        self.reach(Quorum::All)
+    }
+
+    /// Waits for successful replies of `replies` nodes.
+    pub fn threshold(self, replies: usize) -> Reach<Resp> {
+        self.reach(Quorum::Threshold(replies))
+    }
+
+    /// Waits until a quorum function has decided.
+    pub fn quorum<F: QuorumFunction<Resp>>(self, function: F) -> ReachWith<Resp, F> {
+        ReachWith::new(self, function)
+    }
+
+    /// Watches the reply improve, up to `level` replies.
+    pub fn correctable(self, level: usize) -> Correctable<Resp> {
+        Correctable::new(self, level)
+    }
+
+    /// What was read before counts, but its value is gone: one more reply is needed for a value.
+    fn reach(self, quorum: Quorum) -> Reach<Resp> {
+        let mut progress = self.counted.continued(quorum, self.call.size());
+        for (target, reply) in self.waiting {
+            progress.add(target, reply.result);
+        }
+        if progress.tally.outcome() == Outcome::Pending {
+            self.call.count(progress.tally);
+        }
+        Reach::new(self.call, progress, QuorumErrorKind::Incomplete)
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let call = &mut self.call;
+        let decode = |call: &Call<Resp>, reply: RawReply| {
+            let (target, node) = (reply.target, call.node(reply.target));
+            (target, NodeReply { node, result: call.decode(reply) })
+        };
+        let received: Vec<_> = match call.look(cx.waker()) {
+            Look::Replies(replies) => replies.into_iter().map(|reply| decode(call, reply)).collect(),
+            Look::Done => {
+                self.ended = true;
+                call.end();
+                return Poll::Ready(());
+            }
+            Look::Wait => {
+                let deadline = call.deadline();
+                let deadline = self.deadline.get_or_insert_with(|| Box::pin(Deadline::new(deadline)));
+                if deadline.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.ended = true;
+                let last = call.take_replies();
+                let late = call.unsettled(&NodeErrorKind::DeadlineExceeded);
+                let late = late.into_iter().map(|(target, error)| {
+                    (target, NodeReply { node: error.node(), result: Err(error) })
+                });
+                let all = last.into_iter().map(|reply| decode(call, reply)).chain(late).collect();
+                call.end();
+                all
+            }
+        };
+        self.waiting = received.into_iter();
+        Poll::Ready(())
+    }
+}
+
+impl<Resp> Stream for Replies<Resp> {
+    type Item = NodeReply<Resp>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NodeReply<Resp>>> {
+        let this = &mut *self;
+        loop {
+            if let Some((target, reply)) = this.waiting.next() {
+                this.counted.add(target, reply.result.as_ref().map(|_| ()).map_err(NodeError::clone));
+                return Poll::Ready(Some(reply));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            if this.receive(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<Resp> Unpin for Replies<Resp> {}
+
+impl<Resp> FusedStream for Replies<Resp> {
+    fn is_terminated(&self) -> bool {
+        self.ended && self.waiting.len() == 0
+    }
+}
+
+impl<Resp> fmt::Debug for Replies<Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").field("size", &self.size()).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}

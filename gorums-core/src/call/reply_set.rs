@@ -1,0 +1,163 @@
+//! Quorum functions: what decides a call in another way than by counting.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+
+use crate::call::replies::{NodeReply, Replies};
+use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
+use crate::id::NodeId;
+
+/// The replies so far, as a quorum function sees them.
+#[derive(Debug)]
+pub struct ReplySet<Resp> {
+    size: usize,
+    successes: Vec<(NodeId, Resp)>,
+    failures: Vec<NodeError>,
+}
+
+impl<Resp> ReplySet<Resp> {
+    fn new(size: usize) -> Self {
+        Self { size, successes: Vec::with_capacity(size), failures: Vec::new() }
+    }
+
+    fn add(&mut self, reply: NodeReply<Resp>) {
+        match reply.result {
+            Ok(value) => self.successes.push((reply.node, value)),
+            Err(error) => self.failures.push(error),
+        }
+    }
+
+    /// How many nodes were called.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The successful replies, in order of arrival.
+    pub fn successes(&self) -> impl ExactSizeIterator<Item = (NodeId, &Resp)> {
+        self.successes.iter().map(|(node, value)| (*node, value))
+    }
+
+    /// Takes the successful replies out, in order of arrival.
+    pub fn take_successes(&mut self) -> Vec<(NodeId, Resp)> {
+        std::mem::take(&mut self.successes)
+    }
+
+    /// The failures, in order of arrival.
+    pub fn failures(&self) -> &[NodeError] {
+        &self.failures
+    }
+
+    /// How many replies were successful.
+    pub fn success_count(&self) -> usize {
+        self.successes.len()
+    }
+
+    /// How many nodes failed.
+    pub fn failure_count(&self) -> usize {
+        self.failures.len()
+    }
+
+    /// How many nodes may still reply. Of use for calls with one reply from each node.
+    pub fn outstanding(&self) -> usize {
+        self.size.saturating_sub(self.successes.len() + self.failures.len())
+    }
+}
+
+/// What a quorum function says of the replies so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision<T> {
+    /// More replies are needed.
+    Pending,
+    /// This is the result.
+    Reached(T),
+    /// Whatever the outstanding nodes reply, there will be no result.
+    Impossible,
+}
+
+/// Decides a quorum call, reply by reply.
+///
+/// Closures `FnMut(&mut ReplySet<Resp>) -> Option<T>` are quorum functions that return `None` while they need
+/// more; the call fails once every node has answered and they still do.
+///
+/// ```
+/// use gorums_core::ReplySet;
+///
+/// /// The largest of `count` numbers.
+/// fn largest_of(count: usize) -> impl FnMut(&mut ReplySet<u64>) -> Option<u64> {
+///     move |replies| {
+///         let largest = replies.successes().map(|(_, number)| *number).max();
+///         largest.filter(|_| replies.success_count() >= count)
+///     }
+/// }
+/// ```
+pub trait QuorumFunction<Resp> {
+    /// The result of the call.
+    type Output;
+
+    /// Called after each reply, and each failure, with all that came so far.
+    fn decide(&mut self, replies: &mut ReplySet<Resp>) -> Decision<Self::Output>;
+}
+
+impl<Resp, T, F: FnMut(&mut ReplySet<Resp>) -> Option<T>> QuorumFunction<Resp> for F {
+    type Output = T;
+
+    fn decide(&mut self, replies: &mut ReplySet<Resp>) -> Decision<T> {
+        self(replies).map_or(Decision::Pending, Decision::Reached)
+    }
+}
+
+/// Resolves when a quorum function has decided; or when it no longer can, or the deadline has passed.
+///
+/// # Cancel safety
+///
+/// Dropping it gives the call up: it is removed everywhere, and nodes that support it are told.
+#[must_use = "futures do nothing unless awaited"]
+pub struct ReachWith<Resp, F> {
+    replies: Replies<Resp>,
+    function: F,
+    set: ReplySet<Resp>,
+}
+
+impl<Resp, F> ReachWith<Resp, F> {
+    pub(crate) fn new(replies: Replies<Resp>, function: F) -> Self {
+        let set = ReplySet::new(replies.size());
+        Self { replies, function, set }
+    }
+}
+
+impl<Resp, F> Unpin for ReachWith<Resp, F> {}
+
+impl<Resp, F: QuorumFunction<Resp>> Future for ReachWith<Resp, F> {
+    type Output = Result<F::Output, QuorumError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            let kind = match ready!(Pin::new(&mut this.replies).poll_next(cx)) {
+                Some(reply) => {
+                    this.set.add(reply);
+                    match this.function.decide(&mut this.set) {
+                        Decision::Pending => continue,
+                        Decision::Reached(value) => {
+                            this.replies.call_mut().reached();
+                            return Poll::Ready(Ok(value));
+                        }
+                        Decision::Impossible => QuorumErrorKind::Incomplete,
+                    }
+                }
+                None if this.set.failures.iter().any(is_deadline) => QuorumErrorKind::DeadlineExceeded,
+                None => QuorumErrorKind::Incomplete,
+            };
+            let nodes = std::mem::take(&mut this.set.failures);
+            let counts = (0, this.set.successes.len());
+            return Poll::Ready(Err(this.replies.call().quorum_error(kind, counts, nodes)));
+        }
+    }
+}
+
+fn is_deadline(error: &NodeError) -> bool {
+    matches!(error.kind(), NodeErrorKind::DeadlineExceeded)
+}

@@ -1,0 +1,89 @@
+//! The call to one node.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use crate::call::flight::{Call, Description};
+use crate::call::options::common_options;
+use crate::call::reach::Deadline;
+use crate::error::{NodeError, NodeErrorKind};
+use crate::method::Method;
+use crate::node::Targets;
+use crate::router::entry::Look;
+
+/// A call to one node, which replies once.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Rpc<Req: 'static, Resp: 'static> {
+    description: Description<Req, Resp>,
+}
+
+impl<Req, Resp> Rpc<Req, Resp> {
+    pub(crate) fn new(targets: Targets, method: &'static Method<Req, Resp>, request: Req) -> Self {
+        Self { description: Description::new(targets, method, request) }
+    }
+
+    common_options!();
+
+    /// Sends the request now: calls that one task sends reach the node in the order in which it sent them.
+    pub fn send(self) -> RpcFuture<Resp> {
+        let call = self.description.start_each();
+        RpcFuture { deadline: Deadline::new(call.deadline()), call }
+    }
+}
+
+impl<Req, Resp> IntoFuture for Rpc<Req, Resp> {
+    type Output = Result<Resp, NodeError>;
+    type IntoFuture = RpcFuture<Resp>;
+
+    fn into_future(self) -> RpcFuture<Resp> {
+        self.send()
+    }
+}
+
+impl<Req: fmt::Debug, Resp> fmt::Debug for Rpc<Req, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rpc").field(&self.description).finish()
+    }
+}
+
+pin_project! {
+    /// An rpc that was sent. Resolves to the node's reply.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives the call up: it is removed everywhere, a request that was not sent is withdrawn,
+    /// and a node that supports it is told.
+    #[must_use = "dropping it gives the call up"]
+    pub struct RpcFuture<Resp> {
+        call: Call<Resp>,
+        #[pin]
+        deadline: Deadline,
+    }
+}
+
+impl<Resp> Future for RpcFuture<Resp> {
+    type Output = Result<Resp, NodeError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let replies = match this.call.look(cx.waker()) {
+            Look::Replies(replies) => replies,
+            Look::Done => return Poll::Pending,
+            Look::Wait => {
+                ready!(this.deadline.poll(cx));
+                this.call.take_replies()
+            }
+        };
+        if let Some(reply) = replies.into_iter().next() {
+            this.call.end();
+            return Poll::Ready(this.call.decode(reply));
+        }
+        let late = this.call.unsettled(&NodeErrorKind::DeadlineExceeded);
+        this.call.end();
+        late.into_iter().next().map_or(Poll::Pending, |(_, error)| Poll::Ready(Err(error)))
+    }
+}

@@ -1,0 +1,276 @@
+//! The way to one node: what its handles, and the task that owns its connection, share.
+//!
+//! Callers put requests into the [queue] and never wait. One task, the [driver], takes them out and writes
+//! them; it runs over a dialled connection ([outbound]), over one that was accepted, or in process
+//! ([local]). The lock on the queue is held for a few statements, takes no other lock, and no waker runs
+//! under it (I4).
+
+pub(crate) mod driver;
+pub(crate) mod keepalive;
+pub(crate) mod link;
+pub(crate) mod local;
+pub(crate) mod outbound;
+pub(crate) mod queue;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::channel::queue::{Awaits, Outgoing, Push, Queue, QueueLimits};
+use crate::error::{Fault, NodeErrorKind, Source};
+use crate::id::{MessageId, NodeId};
+use crate::pool::Pool;
+use crate::stats::{Counters, NodeStats};
+use crate::sync::Mutex;
+use crate::wire;
+
+/// Drops are logged at most this often.
+const DROP_LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How it stands with the connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Connectivity {
+    /// Not asked for yet, or being dialled.
+    Waiting,
+    Up,
+    /// The last dial failed, or the connection broke.
+    Down(Source),
+    /// There will be no connection any more.
+    Closed,
+}
+
+pub(crate) struct Channel {
+    id: NodeId,
+    address: Arc<str>,
+    /// Numbers the channels of a pool, so that calls need not compare ids.
+    ordinal: u32,
+    pool: Arc<Pool>,
+    counters: Counters,
+    queue: Mutex<Queue>,
+    /// Notified when there may be room in the queue.
+    room: Notify,
+    connectivity: watch::Sender<Connectivity>,
+    /// The peer wants to hear of requests that are given up.
+    hears_cancel: AtomicBool,
+    logged_drops: Mutex<(Option<Instant>, u64)>,
+    /// A connection is wanted although nothing waits to be sent.
+    wanted: AtomicBool,
+    closed_at: OnceLock<Instant>,
+}
+
+impl Channel {
+    pub(crate) fn new(pool: Arc<Pool>, id: NodeId, address: Arc<str>, limits: QueueLimits) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            address,
+            ordinal: pool.next_ordinal(),
+            pool,
+            counters: Counters::default(),
+            queue: Mutex::new(Queue::new(limits)),
+            room: Notify::new(),
+            connectivity: watch::Sender::new(Connectivity::Waiting),
+            hears_cancel: AtomicBool::new(false),
+            logged_drops: Mutex::new((None, 0)),
+            wanted: AtomicBool::new(false),
+            closed_at: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) fn address(&self) -> &Arc<str> {
+        &self.address
+    }
+
+    pub(crate) fn ordinal(&self) -> u32 {
+        self.ordinal
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn stats(&self) -> NodeStats {
+        self.counters.snapshot(self.queue.lock().counts())
+    }
+
+    pub(crate) fn connectivity(&self) -> watch::Receiver<Connectivity> {
+        self.connectivity.subscribe()
+    }
+
+    pub(crate) fn set_connectivity(&self, state: Connectivity) {
+        if let Connectivity::Down(_) = &state {
+            self.hears_cancel.store(false, Relaxed);
+        }
+        self.connectivity.send_replace(state);
+    }
+
+    pub(crate) fn set_hears_cancel(&self) {
+        self.hears_cancel.store(true, Relaxed);
+    }
+
+    /// Offers a request to the queue, without waiting.
+    pub(crate) fn offer(&self, request: Outgoing) -> Result<(), Fault> {
+        let pushed = self.queue.lock().push(request);
+        match pushed {
+            Push::Queued(waker) => wake(waker),
+            Push::Dropped(dropped, waker) => {
+                wake(waker);
+                self.dropped(&dropped);
+            }
+            Push::Refused(kind, source) => {
+                self.counters.failed(kind.clone());
+                return Err(Fault::unsent(kind, source));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a request of this length has room, or would be refused for good.
+    pub(crate) async fn wait_for_room(&self, len: usize) {
+        loop {
+            let notified = self.room.notified();
+            if self.queue.lock().has_room(len) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// A call was given up: its request is withdrawn if it was not sent, else the node is told.
+    pub(crate) fn give_up(&self, id: MessageId, sent: bool) {
+        if !sent && self.queue.lock().withdraw(id) {
+            self.room.notify_waiters();
+        } else if sent && self.hears_cancel.load(Relaxed) {
+            self.reply(|buf| wire::encode(buf, &wire::Outline::reply(id.to_wire(), wire::CANCEL), 0, |_| {}));
+        }
+    }
+
+    /// Queues a reply or a control message, which always has room.
+    pub(crate) fn reply(&self, encode: impl FnOnce(&mut BytesMut)) {
+        let waker = self.queue.lock().push_reply(encode);
+        wake(waker);
+    }
+
+    /// Bytes of replies that wait to be written.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        self.queue.lock().reply_bytes()
+    }
+
+    pub(crate) async fn wait_for_replies_below(&self, bytes: usize) {
+        loop {
+            let notified = self.room.notified();
+            if self.with_queue(|queue| queue.reply_bytes() < bytes || queue.is_closed()) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Makes the driver look again.
+    pub(crate) fn wake(&self) {
+        let waker = self.queue.lock().wake();
+        wake(waker);
+    }
+
+    /// Takes no more requests; the driver writes what waits, if it can, and then ends.
+    pub(crate) fn close(&self) {
+        self.closed_at.get_or_init(Instant::now);
+        let waker = self.queue.lock().close();
+        wake(waker);
+        self.room.notify_waiters();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().is_closed()
+    }
+
+    /// When the driver of a closed channel gives up what it could not write.
+    pub(crate) fn drained_by(&self) -> Option<Instant> {
+        self.closed_at.get().map(|&closed_at| closed_at + self.pool.options().drain_timeout)
+    }
+
+    /// Asks for a connection although nothing waits to be sent.
+    pub(crate) fn want(&self) {
+        self.wanted.store(true, Relaxed);
+        self.wake();
+    }
+
+    /// Ready when a connection is wanted, or never will be.
+    pub(crate) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_queue(cx, |queue| !queue.is_empty() || queue.is_closed() || self.wanted.load(Relaxed))
+    }
+
+    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_queue(cx, Queue::is_closed)
+    }
+
+    fn poll_queue(&self, cx: &mut Context<'_>, ready: impl FnOnce(&Queue) -> bool) -> Poll<()> {
+        let mut queue = self.queue.lock();
+        if ready(&queue) {
+            return Poll::Ready(());
+        }
+        queue.park(cx.waker());
+        Poll::Pending
+    }
+
+    /// The driver's access to the queue.
+    pub(crate) fn with_queue<T>(&self, access: impl FnOnce(&mut Queue) -> T) -> T {
+        access(&mut self.queue.lock())
+    }
+
+    /// The driver has taken something out of the queue.
+    pub(crate) fn made_room(&self) {
+        self.room.notify_waiters();
+    }
+
+    /// Fails requests that were taken out of the queue without having been sent.
+    pub(crate) fn fail_unsent(&self, requests: Vec<Outgoing>, kind: &NodeErrorKind, source: Option<&Source>) {
+        for request in requests {
+            if request.awaits != Awaits::Nothing {
+                let fault = Fault::unsent(kind.clone(), source.cloned());
+                self.pool.pending().fail(request.id, self.ordinal, fault);
+            }
+        }
+        self.room.notify_waiters();
+    }
+
+    fn dropped(&self, requests: &[Outgoing]) {
+        for request in requests.iter().filter(|request| request.awaits == Awaits::Handover) {
+            self.pool.pending().sent(request.id, self.ordinal, 0);
+        }
+        let total = self.queue.lock().counts().dropped;
+        let mut logged = self.logged_drops.lock();
+        let now = Instant::now();
+        if logged.0.is_none_or(|last| now - last >= DROP_LOG_INTERVAL) {
+            let delta = total - logged.1;
+            *logged = (Some(now), total);
+            drop(logged);
+            tracing::warn!(node = %self.id, address = %self.address, dropped = delta, total, "queue full, dropped");
+        }
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("id", &self.id).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

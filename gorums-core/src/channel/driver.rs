@@ -1,0 +1,296 @@
+//! The task that owns a stream: it alone writes, reads, and decides that the stream is dead (I2).
+//!
+//! One pass reads what has come and routes it, starts the requests whose turn it is, and writes what has
+//! queued up as one batch. Nothing in it waits; what it does is bounded per pass.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::channel::Channel;
+use crate::channel::queue::{Awaits, Outgoing, Queue};
+use crate::router::MessageRouter;
+use crate::transport::{Duplex, Received, TransportError, announces};
+use crate::wire::{self, Messages};
+
+/// Bytes that are asked of the stream's window for one batch.
+const BATCH: usize = 1 << 20;
+/// A message from this size on is sent as it is; smaller ones are copied into one frame.
+const LARGE: usize = 16 << 10;
+/// With more calls than this in flight, a batch waits one pass for more to write.
+const FEW_CALLS: usize = 8;
+/// Passes and DATA frames in one go, before other tasks have their turn.
+const MAX_PASSES: usize = 16;
+const MAX_READS: usize = 32;
+
+/// How a stream ended.
+pub(crate) enum End {
+    /// This end closed it, or the peer did after this end had finished.
+    Closed,
+    Lost(TransportError),
+}
+
+pub(crate) struct Driver {
+    duplex: Duplex,
+    channel: Arc<Channel>,
+    epoch: u32,
+    router: MessageRouter,
+    messages: Messages,
+    /// Received bytes that the peer has not got back as window.
+    held: usize,
+    buffer: BytesMut,
+    /// A batch that did not go out whole.
+    pieces: VecDeque<Bytes>,
+    taken: Vec<Outgoing>,
+    resend: Resend,
+    drain_timeout: Duration,
+    draining: Option<Pin<Box<Sleep>>>,
+    yielded: bool,
+    answered: bool,
+    input_ended: bool,
+    finished: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(duplex: Duplex, channel: Arc<Channel>, epoch: u32, router: MessageRouter) -> Self {
+        let options = channel.pool().options();
+        let messages = Messages::new(options.transport.max_message_size);
+        let drain_timeout = options.drain_timeout;
+        Self {
+            duplex,
+            channel,
+            epoch,
+            router,
+            messages,
+            held: 0,
+            buffer: BytesMut::new(),
+            pieces: VecDeque::new(),
+            taken: Vec::new(),
+            resend: Resend::default(),
+            drain_timeout,
+            draining: None,
+            yielded: false,
+            answered: false,
+            input_ended: false,
+            finished: false,
+        }
+    }
+
+    /// The peer has shown that it speaks the protocol.
+    pub(crate) fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Requests that were sent and may be sent again, oldest first, and the router with what it holds.
+    pub(crate) fn into_parts(self) -> (impl DoubleEndedIterator<Item = Outgoing>, MessageRouter) {
+        (self.resend.requests.into_iter(), self.router)
+    }
+
+    /// Does what can be done now. Ready at the end of the stream.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..MAX_PASSES {
+            match self.pass(cx) {
+                Err(error) => return Poll::Ready(End::Lost(error)),
+                Ok(_) if self.is_done(cx) => return Poll::Ready(End::Closed),
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// True if there was anything to do.
+    fn pass(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
+        let read = self.read(cx)?;
+        let started = self.router.start_requests(cx);
+        let waiting = self.router.waiting_bytes();
+        if self.held > waiting {
+            self.duplex.release(self.held - waiting);
+            self.held = waiting;
+        }
+        let wrote = self.write(cx)?;
+        Ok(read || started || wrote)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
+        let mut progress = false;
+        for _ in 0..MAX_READS {
+            if self.input_ended || self.router.is_congested() {
+                return Ok(progress);
+            }
+            match self.duplex.poll_receive(cx)? {
+                Poll::Pending => return Ok(progress),
+                Poll::Ready(None) => self.end_of_input()?,
+                Poll::Ready(Some(Received::Headers(headers))) => {
+                    self.answered = true;
+                    if announces(&headers, wire::FEATURE_CANCEL) {
+                        self.channel.set_hears_cancel();
+                    }
+                }
+                Poll::Ready(Some(Received::Data(data))) => {
+                    self.answered = true;
+                    self.held += data.len();
+                    self.messages.add(data);
+                    let now = Instant::now();
+                    while let Some(message) = self.messages.next_message()? {
+                        self.router.route(message, now)?;
+                    }
+                }
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    /// The peer has no more to say. If it dialled, it still gets the replies to what it has asked.
+    fn end_of_input(&mut self) -> Result<(), TransportError> {
+        self.input_ended = true;
+        if self.finished || self.router.serves_accepted_stream() { Ok(()) } else { Err(TransportError::Ended) }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
+        let mut progress = false;
+        loop {
+            let Poll::Ready(room) = self.duplex.poll_room(cx, BATCH)? else {
+                self.channel.with_queue(|queue| queue.park(cx.waker()));
+                return Ok(progress);
+            };
+            if let Some(piece) = self.pieces.front_mut() {
+                let part = piece.split_to(room.min(piece.len()));
+                if piece.is_empty() {
+                    self.pieces.pop_front();
+                }
+                self.duplex.send(part)?;
+                progress = true;
+                continue;
+            }
+            if self.waits_for_more(cx) || self.finished {
+                return Ok(progress);
+            }
+            if !self.fill_batch(room, cx) {
+                return Ok(progress);
+            }
+            self.yielded = false;
+        }
+    }
+
+    /// Lets callers queue more before a batch is made, once.
+    fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.yielded
+            || self.channel.pool().pending().open() <= FEW_CALLS
+            || self.channel.with_queue(|queue| queue.is_empty())
+        {
+            return false;
+        }
+        self.yielded = true;
+        cx.waker().wake_by_ref();
+        true
+    }
+
+    /// Takes the next batch out of the queue. False if there is nothing to write; then the queue will wake
+    /// this task.
+    fn fill_batch(&mut self, room: usize, cx: &mut Context<'_>) -> bool {
+        let mut taken = std::mem::take(&mut self.taken);
+        let replies = self.channel.with_queue(|queue| {
+            let replies = queue.take_replies();
+            let mut room = room.saturating_sub(replies.len());
+            let mut first = replies.is_empty();
+            while let Some(request) = queue.pop(room, first) {
+                room = room.saturating_sub(request.frame.len());
+                first = false;
+                taken.push(request);
+            }
+            if replies.is_empty() && taken.is_empty() {
+                queue.park(cx.waker());
+            }
+            replies
+        });
+        let found = !replies.is_empty() || !taken.is_empty();
+        if !replies.is_empty() {
+            self.pieces.push_back(replies.freeze());
+        }
+        let now = if taken.is_empty() { None } else { Some(Instant::now()) };
+        for request in taken.drain(..) {
+            self.append(request, now);
+        }
+        self.taken = taken;
+        if !self.buffer.is_empty() {
+            self.pieces.push_back(self.buffer.split().freeze());
+        }
+        if found {
+            self.channel.made_room();
+        }
+        found
+    }
+
+    fn append(&mut self, request: Outgoing, now: Option<Instant>) {
+        let Outgoing { id, deadline, awaits, .. } = request;
+        if now.is_some_and(|now| now >= deadline) {
+            self.channel.with_queue(Queue::unsent);
+            return;
+        }
+        let ordinal = self.channel.ordinal();
+        let awaited = awaits != Awaits::Nothing && self.channel.pool().pending().sent(id, ordinal, self.epoch);
+        let frame = request.frame.clone();
+        if request.idempotent && awaits == Awaits::Reply && awaited {
+            self.resend.remember(request, &self.channel);
+        }
+        if frame.len() >= LARGE {
+            if !self.buffer.is_empty() {
+                self.pieces.push_back(self.buffer.split().freeze());
+            }
+            self.pieces.push_back(frame);
+        } else {
+            self.buffer.extend_from_slice(&frame);
+        }
+    }
+
+    /// Whether the stream has come to its end in good order.
+    fn is_done(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.channel.is_closed() && !self.input_ended {
+            return false;
+        }
+        let drain_timeout = self.drain_timeout;
+        let draining = self.draining.get_or_insert_with(|| Box::pin(sleep(drain_timeout)));
+        let late = self.channel.is_closed() && draining.as_mut().poll(cx).is_ready();
+        let idle = self.router.is_idle() && self.pieces.is_empty() && self.channel.with_queue(|queue| queue.is_empty());
+        if idle && !self.finished {
+            self.finished = true;
+            if self.router.serves_accepted_stream() {
+                self.duplex.finish_with_status(&tonic::Status::ok(""));
+            } else {
+                self.duplex.finish();
+            }
+        }
+        let done = self.finished && (self.input_ended || self.router.serves_accepted_stream());
+        if late && !done {
+            self.duplex.reset();
+        }
+        done || late
+    }
+}
+
+/// The idempotent requests that were sent and not yet answered, in the order in which they were sent.
+#[derive(Default)]
+struct Resend {
+    requests: VecDeque<Outgoing>,
+    /// When there are this many, those that were answered are removed.
+    prune_at: usize,
+}
+
+impl Resend {
+    fn remember(&mut self, request: Outgoing, channel: &Channel) {
+        if self.requests.len() >= self.prune_at {
+            self.requests.retain(|request| channel.pool().pending().is_open(request.id, channel.ordinal()));
+            self.prune_at = 2 * self.requests.len() + 64;
+        }
+        self.requests.push_back(request);
+    }
+}

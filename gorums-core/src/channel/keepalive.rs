@@ -1,0 +1,53 @@
+//! Notices that a connection is dead although nothing says so.
+//!
+//! HTTP/2 pings (RFC 9113, section 6.7) at a fixed interval, also when the connection is idle.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::transport::TransportError;
+
+pub(crate) struct Keepalive {
+    ping_pong: PingPong,
+    interval: Duration,
+    timeout: Duration,
+    timer: Pin<Box<Sleep>>,
+    awaits_pong: bool,
+}
+
+impl Keepalive {
+    pub(crate) fn new(ping_pong: PingPong, interval: Duration, timeout: Duration) -> Self {
+        Self { ping_pong, interval, timeout, timer: Box::pin(sleep(interval)), awaits_pong: false }
+    }
+
+    /// Ready when the peer has not answered a ping in time.
+    pub(crate) fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
+        loop {
+            if self.awaits_pong
+                && let Poll::Ready(pong) = self.ping_pong.poll_pong(cx)
+            {
+                if let Err(error) = pong {
+                    return Poll::Ready(error.into());
+                }
+                self.awaits_pong = false;
+                self.timer.as_mut().reset(Instant::now() + self.interval);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.awaits_pong {
+                return Poll::Ready(TransportError::KeepaliveTimeout(self.timeout));
+            }
+            if let Err(error) = self.ping_pong.send_ping(Ping::opaque()) {
+                return Poll::Ready(error.into());
+            }
+            self.awaits_pong = true;
+            self.timer.as_mut().reset(Instant::now() + self.timeout);
+        }
+    }
+}

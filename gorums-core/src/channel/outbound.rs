@@ -1,0 +1,198 @@
+//! Keeps a connection to a node that this process dials: connects, runs the stream, and starts again.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::channel::driver::{Driver, End};
+use crate::channel::keepalive::Keepalive;
+use crate::channel::link::Link;
+use crate::channel::{Channel, Connectivity};
+use crate::error::{Fault, NodeErrorKind, Source};
+use crate::id::Initiator;
+use crate::router::MessageRouter;
+use crate::transport::{self, ClientConnection, Duplex, TransportError};
+
+/// The longest interval between pings to a peer that complains of them.
+const MAX_KEEPALIVE: Duration = Duration::from_secs(600);
+
+/// Runs until the channel is closed and what waited was written, or cannot be written in time.
+pub(crate) async fn run(channel: Arc<Channel>) {
+    let mut outbound = Outbound::new(channel.clone());
+    tokio::select! {
+        () = poll_fn(|cx| channel.poll_wanted(cx)) => {}
+        () = channel.pool().closing().cancelled() => channel.close(),
+    }
+    while !outbound.is_finished() {
+        let end = tokio::select! {
+            biased;
+            connected = outbound.connect() => match connected {
+                Ok((duplex, connection)) => outbound.stream(duplex, connection).await,
+                Err(error) => End::Lost(error),
+            },
+            () = gone(&channel) => End::Closed,
+        };
+        match end {
+            End::Closed => break,
+            End::Lost(error) => {
+                let pause = outbound.lost(error);
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    () = gone(&channel) => {}
+                }
+            }
+        }
+    }
+    outbound.end();
+}
+
+/// Resolves when the channel is closed and nothing waits to be written any more, or not any longer.
+async fn gone(channel: &Channel) {
+    tokio::select! {
+        () = poll_fn(|cx| channel.poll_closed(cx)) => {}
+        () = channel.pool().closing().cancelled() => channel.close(),
+    }
+    if let Some(end) = channel.drained_by()
+        && !channel.with_queue(|queue| queue.is_empty())
+    {
+        sleep_until(end).await;
+    }
+}
+
+struct Outbound {
+    channel: Arc<Channel>,
+    link: Link,
+    keepalive_interval: Duration,
+    epoch: u32,
+}
+
+impl Outbound {
+    fn new(channel: Arc<Channel>) -> Self {
+        let options = channel.pool().options();
+        let link = Link::new(options.backoff);
+        let keepalive_interval = options.transport.keepalive_interval;
+        Self { channel, link, keepalive_interval, epoch: 0 }
+    }
+
+    fn is_finished(&self) -> bool {
+        let late = |end| Instant::now() >= end;
+        self.channel.drained_by().is_some_and(|end| self.channel.with_queue(|queue| queue.is_empty()) || late(end))
+    }
+
+    async fn connect(&mut self) -> Result<(Duplex, ClientConnection), TransportError> {
+        self.link.dialling(Instant::now());
+        let options = self.channel.pool().options();
+        let address = self.channel.address();
+        let dial = async {
+            let io = options.connector.connect(address.clone()).await?;
+            transport::open(io, address, &options.headers).await
+        };
+        let limit = options.connect_timeout;
+        timeout(limit, dial).await.map_err(|_| TransportError::ConnectTimeout(limit))?
+    }
+
+    /// Runs a stream to its end.
+    async fn stream(&mut self, duplex: Duplex, mut connection: ClientConnection) -> End {
+        self.epoch = self.link.connected(Instant::now());
+        self.channel.counters().connected();
+        self.channel.with_queue(|queue| queue.go_up());
+        self.channel.set_connectivity(Connectivity::Up);
+        let options = self.channel.pool().options();
+        let keepalive = connection
+            .ping_pong()
+            .map(|pings| Keepalive::new(pings, self.keepalive_interval, options.transport.keepalive_timeout));
+        let router = MessageRouter::new(self.channel.clone(), Initiator::Client, None);
+        let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router);
+        let mut stream = Stream { driver, connection, keepalive };
+        let closing = self.channel.pool().closing().clone();
+        let end = {
+            let run = poll_fn(|cx| stream.poll(cx));
+            tokio::pin!(run);
+            tokio::select! {
+                biased;
+                end = &mut run => end,
+                () = closing.cancelled() => {
+                    self.channel.close();
+                    run.await
+                }
+            }
+        };
+        if stream.driver.answered() {
+            self.link.answered();
+        }
+        if let End::Lost(error) = &end {
+            self.settle(stream.driver, error);
+        }
+        end
+    }
+
+    /// What was sent on a stream that broke is sent again if its method allows it, and else fails.
+    fn settle(&self, driver: Driver, error: &TransportError) {
+        let pool = self.channel.pool();
+        let ordinal = self.channel.ordinal();
+        let (sent, _) = driver.into_parts();
+        let again: Vec<_> = sent.filter(|request| pool.pending().requeued(request.id, ordinal)).collect();
+        let source: Source = Arc::new(std::io::Error::other(error.to_string()));
+        pool.pending().fail_sent(ordinal, self.epoch, &Fault::sent(NodeErrorKind::ConnectionLost, Some(source)));
+        self.channel.with_queue(|queue| {
+            queue.take_replies();
+            queue.requeue(again.into_iter());
+        });
+    }
+
+    /// Decides how to go on after a failure, and gives the pause before the next attempt.
+    fn lost(&mut self, error: TransportError) -> Duration {
+        if error.is_too_many_pings() {
+            self.keepalive_interval = (self.keepalive_interval * 2).min(MAX_KEEPALIVE);
+        }
+        let retry = self.link.failed(Instant::now(), rand::random());
+        let (id, address) = (self.channel.id(), self.channel.address());
+        tracing::debug!(node = %id, %address, %error, retry_in = ?retry.after, "no connection");
+        let source: Source = Arc::new(error);
+        if retry.fail_fast {
+            let failed = self.channel.with_queue(|queue| queue.go_down(Some(source.clone())));
+            self.channel.fail_unsent(failed, &NodeErrorKind::Unavailable, Some(&source));
+        }
+        self.channel.set_connectivity(Connectivity::Down(source));
+        retry.after
+    }
+
+    /// Ends every call that still waits for this node.
+    fn end(&self) {
+        self.channel.close();
+        self.channel.set_connectivity(Connectivity::Closed);
+        let failed = self.channel.with_queue(|queue| queue.clear());
+        self.channel.fail_unsent(failed, &NodeErrorKind::Closed, None);
+        let fault = Fault::sent(NodeErrorKind::Closed, None);
+        self.channel.pool().pending().fail_sent(self.channel.ordinal(), self.epoch, &fault);
+    }
+}
+
+/// A connection and the stream on it, in one task.
+struct Stream {
+    driver: Driver,
+    connection: ClientConnection,
+    keepalive: Option<Keepalive>,
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Some(keepalive) = &mut self.keepalive
+            && let Poll::Ready(error) = keepalive.poll_dead(cx)
+        {
+            return Poll::Ready(End::Lost(error));
+        }
+        if let Poll::Ready(end) = self.driver.poll(cx) {
+            return Poll::Ready(end);
+        }
+        match Pin::new(&mut self.connection).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => Poll::Ready(End::Lost(TransportError::Ended)),
+            Poll::Ready(Err(error)) => Poll::Ready(End::Lost(error.into())),
+        }
+    }
+}

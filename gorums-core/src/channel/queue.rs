@@ -1,0 +1,314 @@
+//! What waits to be written to one node: bounded, in order, and counted.
+//!
+//! Pure: no lock, no clock, no I/O. [`Shared`](super::Shared) keeps it behind a lock.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use crate::error::{NodeErrorKind, Source};
+use crate::id::MessageId;
+
+/// How much may wait to be written to one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Requests; 256 by default.
+    pub messages: usize,
+    /// Bytes; 1 MiB by default. One request that is larger is taken when the queue is empty.
+    pub bytes: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { messages: 256, bytes: 1 << 20 }
+    }
+}
+
+/// What a one-way call does when the queue of a node is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Fail on that node with [`NodeErrorKind::QueueFull`].
+    #[default]
+    Fail,
+    /// Wait for room, within the deadline. Only a call that is awaited can wait; `send` fails.
+    Wait,
+    /// Drop this message, count it, and report success.
+    DropNewest,
+    /// Drop the oldest one-way message that waits, count it, and take this one instead.
+    DropOldest,
+}
+
+/// Who waits for what becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// A caller, for the reply.
+    Reply,
+    /// A caller, for the hand-over to the transport.
+    Handover,
+    /// Nobody.
+    Nothing,
+}
+
+/// A request that waits to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) id: MessageId,
+    /// The message with its prefix.
+    pub(crate) frame: Bytes,
+    pub(crate) deadline: Instant,
+    pub(crate) awaits: Awaits,
+    pub(crate) overflow: Overflow,
+    /// May be sent again after a reconnect although it may have reached the node.
+    pub(crate) idempotent: bool,
+    /// Waits for a node that is down, instead of failing.
+    pub(crate) wait_for_ready: bool,
+}
+
+impl Outgoing {
+    fn droppable(&self) -> bool {
+        self.awaits != Awaits::Reply
+    }
+}
+
+/// Where the requests to a node went. Always `offered = sent + dropped + failed + queued`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueCounts {
+    /// Requests that calls wanted to queue.
+    pub offered: u64,
+    /// Requests handed to the transport.
+    pub sent: u64,
+    /// One-way messages that gave way when the queue was full.
+    pub dropped: u64,
+    /// Requests that were not taken, or that were withdrawn before they were sent: cancelled, past their
+    /// deadline, or failed with the connection.
+    pub failed: u64,
+    /// Requests that wait now.
+    pub queued: u64,
+    /// Bytes that wait now.
+    pub queued_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+enum Admission {
+    #[default]
+    Open,
+    /// The node has been down for a while: requests that do not want to wait fail at once.
+    Down(Option<Source>),
+    Closed,
+}
+
+/// What became of a request that was offered.
+#[derive(Debug)]
+pub(crate) enum Push {
+    /// It waits; wake the driver.
+    Queued(Option<Waker>),
+    /// It was dropped by its policy, or others that are given here were dropped in its place.
+    Dropped(Vec<Outgoing>, Option<Waker>),
+    /// It was not taken.
+    Refused(NodeErrorKind, Option<Source>),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    limits: QueueLimits,
+    /// Replies and control messages, encoded one behind the other. They pass the requests.
+    replies: BytesMut,
+    requests: VecDeque<Outgoing>,
+    bytes: usize,
+    counts: QueueCounts,
+    admission: Admission,
+    driver: Option<Waker>,
+}
+
+impl Queue {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    pub(crate) fn counts(&self) -> QueueCounts {
+        let queued = self.requests.len() as u64;
+        QueueCounts { queued, queued_bytes: self.bytes as u64, ..self.counts }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.admission, Admission::Closed)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.replies.is_empty()
+    }
+
+    fn fits(&self, len: usize) -> bool {
+        self.requests.is_empty()
+            || (self.requests.len() < self.limits.messages && self.bytes + len <= self.limits.bytes)
+    }
+
+    pub(crate) fn push(&mut self, request: Outgoing) -> Push {
+        self.counts.offered += 1;
+        let refusal = match &self.admission {
+            Admission::Open => None,
+            Admission::Down(_) if request.wait_for_ready => None,
+            Admission::Down(source) => Some((NodeErrorKind::Unavailable, source.clone())),
+            Admission::Closed => Some((NodeErrorKind::Closed, None)),
+        };
+        if let Some((kind, source)) = refusal {
+            self.counts.failed += 1;
+            return Push::Refused(kind, source);
+        }
+        if self.fits(request.frame.len()) {
+            self.append(request);
+            return Push::Queued(self.driver.take());
+        }
+        match request.overflow {
+            Overflow::DropNewest => {
+                self.counts.dropped += 1;
+                Push::Dropped(vec![request], None)
+            }
+            Overflow::DropOldest => self.replace_oldest(request),
+            Overflow::Fail | Overflow::Wait => {
+                self.counts.failed += 1;
+                Push::Refused(NodeErrorKind::QueueFull, None)
+            }
+        }
+    }
+
+    /// Whether a request of this length would be taken now, or refused for good.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        !matches!(self.admission, Admission::Open) || self.fits(len)
+    }
+
+    fn append(&mut self, request: Outgoing) {
+        self.bytes += request.frame.len();
+        self.requests.push_back(request);
+    }
+
+    fn replace_oldest(&mut self, request: Outgoing) -> Push {
+        let mut dropped = Vec::new();
+        let mut waker = None;
+        while !self.fits(request.frame.len()) {
+            let oldest = self.requests.iter().position(Outgoing::droppable);
+            let Some(oldest) = oldest.and_then(|index| self.requests.remove(index)) else {
+                break;
+            };
+            self.bytes -= oldest.frame.len();
+            dropped.push(oldest);
+        }
+        if self.fits(request.frame.len()) {
+            self.append(request);
+            waker = self.driver.take();
+        } else {
+            dropped.push(request);
+        }
+        self.counts.dropped += dropped.len() as u64;
+        Push::Dropped(dropped, waker)
+    }
+
+    /// Lets `encode` append a reply or control message. It always has room: what bounds the replies is that
+    /// no further requests are handled while many wait.
+    pub(crate) fn push_reply(&mut self, encode: impl FnOnce(&mut BytesMut)) -> Option<Waker> {
+        if self.is_closed() {
+            return None;
+        }
+        encode(&mut self.replies);
+        self.driver.take()
+    }
+
+    pub(crate) fn reply_bytes(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// Takes the replies that wait.
+    pub(crate) fn take_replies(&mut self) -> BytesMut {
+        mem::take(&mut self.replies)
+    }
+
+    /// Takes the request at the front if it is at most `room` long, or if `any` length will do.
+    pub(crate) fn pop(&mut self, room: usize, any: bool) -> Option<Outgoing> {
+        if self.requests.front()?.frame.len() > room && !any {
+            return None;
+        }
+        let request = self.requests.pop_front()?;
+        self.bytes -= request.frame.len();
+        self.counts.sent += 1;
+        Some(request)
+    }
+
+    /// A request that was popped is not sent after all.
+    pub(crate) fn unsent(&mut self) {
+        self.counts.sent -= 1;
+        self.counts.failed += 1;
+    }
+
+    /// Puts requests that were sent back in front of all others, in their order.
+    pub(crate) fn requeue(&mut self, requests: impl DoubleEndedIterator<Item = Outgoing>) {
+        for request in requests.rev() {
+            self.counts.sent -= 1;
+            self.bytes += request.frame.len();
+            self.requests.push_front(request);
+        }
+    }
+
+    /// Withdraws a request that was not sent yet.
+    pub(crate) fn withdraw(&mut self, id: MessageId) -> bool {
+        let Some(index) = self.requests.iter().position(|request| request.id == id) else {
+            return false;
+        };
+        if let Some(request) = self.requests.remove(index) {
+            self.bytes -= request.frame.len();
+            self.counts.failed += 1;
+        }
+        true
+    }
+
+    /// From now on requests that do not want to wait are refused. Gives back those that do not.
+    pub(crate) fn go_down(&mut self, source: Option<Source>) -> Vec<Outgoing> {
+        if self.is_closed() {
+            return Vec::new();
+        }
+        self.admission = Admission::Down(source);
+        let (kept, failed) = mem::take(&mut self.requests).into_iter().partition(|request| request.wait_for_ready);
+        self.requests = kept;
+        self.take_failed(failed)
+    }
+
+    pub(crate) fn go_up(&mut self) {
+        if matches!(self.admission, Admission::Down(_)) {
+            self.admission = Admission::Open;
+        }
+    }
+
+    /// Takes no more. What waits may still be written.
+    pub(crate) fn close(&mut self) -> Option<Waker> {
+        self.admission = Admission::Closed;
+        self.driver.take()
+    }
+
+    /// Takes out everything that waits: it is not going to be sent.
+    pub(crate) fn clear(&mut self) -> Vec<Outgoing> {
+        self.replies.clear();
+        let failed = mem::take(&mut self.requests);
+        self.take_failed(failed)
+    }
+
+    fn take_failed(&mut self, failed: VecDeque<Outgoing>) -> Vec<Outgoing> {
+        self.counts.failed += failed.len() as u64;
+        self.bytes = self.requests.iter().map(|request| request.frame.len()).sum();
+        failed.into()
+    }
+
+    /// The driver has nothing to do and waits to be woken.
+    pub(crate) fn park(&mut self, waker: &Waker) {
+        if !self.driver.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            self.driver = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn wake(&mut self) -> Option<Waker> {
+        self.driver.take()
+    }
+}

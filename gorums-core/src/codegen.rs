@@ -1,0 +1,9 @@
+//! What generated code may name. Not meant to be used by hand, and not covered by semantic versioning.
+
+pub use tonic::Status;
+
+pub use crate::call::{Multicast, QuorumCall, Rpc, StreamingCall, Unicast};
+pub use crate::configuration::{NodeTarget, QuorumTarget};
+pub use crate::method::{CallType, Method};
+pub use crate::server::context::ServerContext;
+pub use crate::server::handler::{Methods, Service, Updates};

@@ -1,0 +1,323 @@
+//! Configurations from addresses.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::HeaderMap;
+use tonic::metadata::MetadataMap;
+
+use crate::channel::link::Backoff;
+use crate::channel::queue::QueueLimits;
+use crate::channel::{Channel, Connectivity, local, outbound};
+use crate::configuration::Configuration;
+use crate::error::{ConfigError, Fault, NodeError, NodeErrorKind};
+use crate::id::{AsNodeId, Initiator, NodeId};
+use crate::node::Node;
+use crate::pool::{Pool, PoolOptions};
+use crate::server::ServerBuilder;
+use crate::server::handler::Methods;
+use crate::transport::{Connector, TcpConnector, TransportOptions};
+
+/// A node that is to be added.
+#[derive(Debug)]
+pub(crate) struct NodeSpec {
+    id: u32,
+    place: Place,
+}
+
+/// Where a node is.
+#[derive(Debug)]
+enum Place {
+    At(String),
+    /// In this process.
+    Here(Arc<Methods>),
+}
+
+/// What stands for the address of the node in this process.
+const LOCAL: &str = "local";
+
+impl NodeSpec {
+    pub(crate) fn new(id: u32, address: String) -> Self {
+        Self { id, place: Place::At(address) }
+    }
+
+    fn address(&self) -> &str {
+        match &self.place {
+            Place::At(address) => address,
+            Place::Here(_) => LOCAL,
+        }
+    }
+}
+
+/// Builds a [`Configuration`]: the nodes, and what holds for all calls on them.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), gorums_core::ConfigError> {
+/// use gorums_core::Configuration;
+///
+/// let configuration = Configuration::builder()
+///     .nodes(["10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"])
+///     .connect_lazy()?;
+/// # Ok(()) }
+/// ```
+#[must_use]
+pub struct ConfigurationBuilder {
+    nodes: Vec<NodeSpec>,
+    options: PoolOptions,
+}
+
+impl ConfigurationBuilder {
+    pub(crate) fn new() -> Self {
+        let options = PoolOptions {
+            timeout: Duration::from_secs(5),
+            limits: QueueLimits::default(),
+            backoff: Backoff::default(),
+            connect_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(1),
+            transport: TransportOptions::default(),
+            connector: Arc::new(TcpConnector),
+            headers: HeaderMap::new(),
+        };
+        Self { nodes: Vec::new(), options }
+    }
+
+    /// Adds nodes by their addresses, of the form `host:port`. They get the ids after the highest so far,
+    /// in order: 1, 2, 3, ..
+    pub fn nodes<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        let highest = self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
+        let ids = highest.saturating_add(1)..;
+        self.nodes.extend(ids.zip(addresses).map(|(id, address)| NodeSpec::new(id, address.into())));
+        self
+    }
+
+    /// Adds a node by its id, from 1 up, and its address.
+    pub fn node(mut self, id: impl AsNodeId, address: impl Into<String>) -> Self {
+        self.nodes.push(NodeSpec::new(id.number(), address.into()));
+        self
+    }
+
+    /// Adds nodes by their ids, from 1 up, and their addresses.
+    pub fn node_map<I: AsNodeId, A: Into<String>>(self, nodes: impl IntoIterator<Item = (I, A)>) -> Self {
+        nodes.into_iter().fold(self, |builder, (id, address)| builder.node(id, address))
+    }
+
+    /// Adds this process as a node, with an id from 1 up: calls to it are handled by these services within
+    /// the process, in order and with release as over a connection.
+    pub fn local_node(mut self, id: impl AsNodeId, services: ServerBuilder) -> Self {
+        let methods = services.into_methods();
+        self.nodes.push(NodeSpec { id: id.number(), place: Place::Here(methods) });
+        self
+    }
+
+    /// The deadline of calls that do not give one; 5 s by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
+        self
+    }
+
+    /// How much may wait to be written to one node; 256 requests and 1 MiB by default.
+    pub fn queue_limits(mut self, limits: QueueLimits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// How a lost connection is dialled again; after up to 100 ms, doubling to 5 s, by default.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.options.backoff = backoff;
+        self
+    }
+
+    /// How long one attempt to connect may take; 2 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// Pings each node at this interval, also when idle, and gives a connection up that does not answer
+    /// within `timeout`. 10 s and 3 s by default.
+    pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.options.transport.keepalive_interval = interval;
+        self.options.transport.keepalive_timeout = timeout;
+        self
+    }
+
+    /// The longest reply that is accepted, in bytes; 4 MiB by default.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.options.transport.max_message_size = bytes;
+        self
+    }
+
+    /// How long closing waits for what is queued to be written; 1 s by default.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.drain_timeout = timeout;
+        self
+    }
+
+    /// Metadata for every node, given once when a connection is made.
+    pub fn metadata(mut self, metadata: MetadataMap) -> Self {
+        self.options.headers = metadata.into_headers();
+        self
+    }
+
+    /// Connects in another way than over TCP.
+    pub fn connector(mut self, connector: impl Connector) -> Self {
+        self.options.connector = Arc::new(connector);
+        self
+    }
+
+    /// Makes the configuration at once. Each node is dialled when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// Tells what is wrong with the nodes that were given, or that there is no Tokio runtime.
+    pub fn connect_lazy(self) -> Result<Configuration, ConfigError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(ConfigError::NoRuntime);
+        }
+        if self.nodes.is_empty() {
+            return Err(ConfigError::NoNodes);
+        }
+        let pool = Pool::new(Initiator::Client, self.options);
+        let nodes = add_nodes(&pool, self.nodes)?;
+        Ok(Configuration::from_nodes(pool, nodes))
+    }
+
+    /// Makes the configuration and waits until every node is connected.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_lazy`](Self::connect_lazy), and [`ConfigError::Connect`] if a node cannot be reached. A
+    /// configuration that has to work with some nodes down is made with `connect_lazy`.
+    pub async fn connect(self) -> Result<Configuration, ConfigError> {
+        let configuration = self.connect_lazy()?;
+        configuration.wait_connected().await?;
+        Ok(configuration)
+    }
+}
+
+impl fmt::Debug for ConfigurationBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigurationBuilder").field("nodes", &self.nodes).finish_non_exhaustive()
+    }
+}
+
+/// Makes nodes in a pool, next to those that are in use, after all of them were found to be good.
+pub(crate) fn add_nodes(pool: &Arc<Pool>, specs: Vec<NodeSpec>) -> Result<Vec<Node>, ConfigError> {
+    let in_use: Vec<Node> =
+        pool.nodes().iter().filter_map(|entry| entry.value().upgrade()).map(Node::from_handle).collect();
+    let mut seen: Vec<(NodeId, &str)> =
+        in_use.iter().map(|node| (node.id(), node.address())).collect();
+    for spec in &specs {
+        let address = spec.address();
+        let id = NodeId::new(spec.id).ok_or_else(|| ConfigError::ZeroId { address: address.to_owned() })?;
+        if let Place::At(address) = &spec.place {
+            check_address(address)?;
+        }
+        for &(other, taken) in &seen {
+            if other == id {
+                let (first, second) = (taken.to_owned(), address.to_owned());
+                return Err(ConfigError::DuplicateId { id, first, second });
+            }
+            if address == taken {
+                let address = address.to_owned();
+                return Err(ConfigError::DuplicateAddress { address, first: other, second: id });
+            }
+        }
+        seen.push((id, address));
+    }
+    let ids: Vec<_> = seen[in_use.len()..].iter().map(|&(id, _)| id).collect();
+    Ok(ids.into_iter().zip(specs).map(|(id, spec)| open(pool, id, spec)).collect())
+}
+
+fn open(pool: &Arc<Pool>, id: NodeId, spec: NodeSpec) -> Node {
+    let channel = Channel::new(pool.clone(), id, spec.address().into(), pool.options().limits);
+    match spec.place {
+        Place::At(_) => pool.spawn(outbound::run(channel.clone())),
+        Place::Here(methods) => pool.spawn(local::run(channel.clone(), methods)),
+    }
+    Node::new(channel)
+}
+
+/// Whether an address has the form `host:port`.
+fn check_address(address: &str) -> Result<(), ConfigError> {
+    let bad = |reason| Err(ConfigError::BadAddress { address: address.to_owned(), reason });
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return bad("it has no port");
+    };
+    match port.parse::<u16>() {
+        Ok(0) => return bad("port 0 cannot be dialled"),
+        Ok(_) => {}
+        Err(_) => return bad("its port is not a number from 1 to 65535"),
+    }
+    if host.is_empty() {
+        return bad("it has no host");
+    }
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return bad("an IPv6 address needs brackets");
+    }
+    match address.parse::<http::uri::Authority>() {
+        Ok(authority) if authority.as_str().contains('@') => bad("it must not have a user"),
+        Ok(_) => Ok(()),
+        Err(_) => bad("its host is not a name or an IP address"),
+    }
+}
+
+/// Waits until each node is connected or known not to be.
+pub(crate) async fn wait_connected(nodes: &[Node]) -> Result<(), ConfigError> {
+    let errors: Vec<NodeError> = join_all(nodes.iter().map(wait_one)).await.into_iter().flatten().collect();
+    if errors.is_empty() { Ok(()) } else { Err(ConfigError::Connect(errors)) }
+}
+
+async fn wait_one(node: &Node) -> Option<NodeError> {
+    let mut connectivity = node.channel().connectivity();
+    node.channel().want();
+    let error = |kind, source| Some(Fault::unsent(kind, source).at(node.id(), node.channel().address().clone()));
+    // A node that is down already has until its next dial.
+    let mut was_down = matches!(*connectivity.borrow(), Connectivity::Down(_));
+    loop {
+        match &*connectivity.borrow_and_update() {
+            Connectivity::Up => return None,
+            Connectivity::Closed => return error(NodeErrorKind::Closed, None),
+            Connectivity::Down(source) if !was_down => {
+                return error(NodeErrorKind::Unavailable, Some(source.clone()));
+            }
+            Connectivity::Down(_) | Connectivity::Waiting => was_down = false,
+        }
+        if connectivity.changed().await.is_err() {
+            return error(NodeErrorKind::Closed, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for good in ["10.0.0.1:80", "localhost:65535", "[::1]:8080", "a-b.example.org:1"] {
+            assert!(check_address(good).is_ok(), "{good}");
+        }
+        for (bad, reason) in [
+            ("", "it has no port"),
+            ("localhost", "it has no port"),
+            ("localhost:", "its port is not a number from 1 to 65535"),
+            ("localhost:http", "its port is not a number from 1 to 65535"),
+            ("localhost:65536", "its port is not a number from 1 to 65535"),
+            ("localhost:0", "port 0 cannot be dialled"),
+            (":80", "it has no host"),
+            ("::1:80", "an IPv6 address needs brackets"),
+            ("a b:80", "its host is not a name or an IP address"),
+            ("me@host:80", "it must not have a user"),
+        ] {
+            match check_address(bad) {
+                Err(ConfigError::BadAddress { address, reason: found }) => {
+                    assert_eq!((address.as_str(), found), (bad, reason));
+                }
+                other => panic!("{bad:?}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The error of one node.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use tonic::{Code, Status};
+
+use crate::id::NodeId;
+
+/// The cause behind a fault, shared by all the calls that it ended.
+pub(crate) type Source = Arc<dyn Error + Send + Sync>;
+
+/// What happened to a call on one node.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NodeErrorKind {
+    /// The node answered with an error: its handler said no, or it does not know the method.
+    Status(Status),
+    /// There is no connection, and the request was never sent.
+    Unavailable,
+    /// The connection broke after the request had been sent: whether it took effect is unknown.
+    ConnectionLost,
+    /// The deadline passed before a reply arrived.
+    DeadlineExceeded,
+    /// The call was given up before this node replied.
+    Cancelled,
+    /// The queue to this node was full, and the request was not taken.
+    QueueFull,
+    /// A per-node mapping left this node out. Neither a success nor a failure.
+    Skipped,
+    /// The reply could not be decoded.
+    Decode,
+    /// The caller did not take the replies of a streaming call in time, and its mailbox is full.
+    Overrun,
+    /// The node was closed, with its configuration or with the process.
+    Closed,
+}
+
+impl NodeErrorKind {
+    /// Whether the same call may succeed later with no change by the caller.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Status(status) => matches!(
+                status.code(),
+                Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::DeadlineExceeded
+            ),
+            Self::Unavailable | Self::ConnectionLost | Self::DeadlineExceeded | Self::QueueFull => true,
+            Self::Cancelled | Self::Skipped | Self::Decode | Self::Overrun | Self::Closed => false,
+        }
+    }
+
+    /// Whether a request that failed so after it was sent may have taken effect.
+    fn may_have_run(&self) -> bool {
+        match self {
+            Self::Status(status) => matches!(
+                status.code(),
+                Code::Unknown | Code::Internal | Code::DeadlineExceeded | Code::Cancelled | Code::DataLoss
+            ),
+            Self::Unavailable | Self::QueueFull | Self::Skipped => false,
+            Self::ConnectionLost
+            | Self::DeadlineExceeded
+            | Self::Cancelled
+            | Self::Decode
+            | Self::Overrun
+            | Self::Closed => true,
+        }
+    }
+}
+
+impl fmt::Display for NodeErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => {
+                write!(f, "the node answered {:?}: {}", status.code(), status.message())
+            }
+            Self::Unavailable => f.write_str("no connection, never sent; is the node up and its address right?"),
+            Self::ConnectionLost => {
+                f.write_str("the connection broke after the request was sent, which may have taken effect")
+            }
+            Self::DeadlineExceeded => f.write_str("no reply before the deadline"),
+            Self::Cancelled => f.write_str("given up by the caller"),
+            Self::QueueFull => f.write_str("its queue is full: slow down, or raise the queue's limits"),
+            Self::Skipped => f.write_str("left out by the per-node mapping"),
+            Self::Decode => f.write_str("its reply could not be decoded; do both ends use the same schema?"),
+            Self::Overrun => f.write_str("the replies were not taken in time"),
+            Self::Closed => f.write_str("the node was closed"),
+        }
+    }
+}
+
+/// A fault before it is known whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: NodeErrorKind,
+    pub(crate) source: Option<Source>,
+    /// The request may have reached the node.
+    pub(crate) sent: bool,
+}
+
+impl Fault {
+    /// A fault of a request that never left.
+    pub(crate) fn unsent(kind: NodeErrorKind, source: Option<Source>) -> Self {
+        Self { kind, source, sent: false }
+    }
+
+    /// A fault of a request that may have reached the node.
+    pub(crate) fn sent(kind: NodeErrorKind, source: Option<Source>) -> Self {
+        Self { kind, source, sent: true }
+    }
+
+    pub(crate) fn at(self, node: NodeId, address: Arc<str>) -> NodeError {
+        NodeError { node, address, fault: Box::new(self) }
+    }
+}
+
+/// Why a call did not succeed on one node.
+#[derive(Clone)]
+pub struct NodeError {
+    node: NodeId,
+    address: Arc<str>,
+    fault: Box<Fault>,
+}
+
+impl NodeError {
+    /// The node.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The node's address.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> &NodeErrorKind {
+        &self.fault.kind
+    }
+
+    /// The status that the node answered with, if that is what failed the call.
+    pub fn status(&self) -> Option<&Status> {
+        match &self.fault.kind {
+            NodeErrorKind::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later with no change by the caller.
+    pub fn is_transient(&self) -> bool {
+        self.fault.kind.is_transient()
+    }
+
+    /// Whether the request may have taken effect although the call failed. If not, it is safe to send it
+    /// again whatever it does.
+    pub fn is_ambiguous(&self) -> bool {
+        self.fault.sent && self.fault.kind.may_have_run()
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} ({}): {}", self.node, self.address, self.fault.kind)?;
+        match &self.fault.source {
+            Some(source) => write!(f, " ({source})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeError")
+            .field("node", &self.node)
+            .field("address", &self.address)
+            .field("kind", &self.fault.kind)
+            .field("source", &self.fault.source)
+            .finish()
+    }
+}
+
+impl Error for NodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match (&self.fault.source, &self.fault.kind) {
+            (Some(source), _) => Some(&**source),
+            (None, NodeErrorKind::Status(status)) => Some(status),
+            (None, _) => None,
+        }
+    }
+}
+
+impl From<NodeError> for Status {
+    /// A handler that calls other nodes can pass their errors on with `?`.
+    fn from(error: NodeError) -> Self {
+        let code = match &error.fault.kind {
+            NodeErrorKind::Status(status) => status.code(),
+            NodeErrorKind::Unavailable | NodeErrorKind::ConnectionLost => Code::Unavailable,
+            NodeErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
+            NodeErrorKind::Cancelled | NodeErrorKind::Closed => Code::Cancelled,
+            NodeErrorKind::QueueFull | NodeErrorKind::Overrun => Code::ResourceExhausted,
+            NodeErrorKind::Skipped => Code::FailedPrecondition,
+            NodeErrorKind::Decode => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(fault: Fault) -> NodeError {
+        fault.at(NodeId::new(2).unwrap(), "10.0.0.2:80".into())
+    }
+
+    #[test]
+    fn says_which_node_what_and_why() {
+        let cause: Source = Arc::new(std::io::Error::other("connection refused"));
+        let error = error(Fault::unsent(NodeErrorKind::Unavailable, Some(cause)));
+        assert_eq!(
+            error.to_string(),
+            "node 2 (10.0.0.2:80): no connection, never sent; is the node up and its address right? \
+             (connection refused)"
+        );
+        assert!(error.source().is_some());
+        assert_eq!(Status::from(error).code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn what_was_never_sent_is_never_ambiguous() {
+        assert!(!error(Fault::unsent(NodeErrorKind::DeadlineExceeded, None)).is_ambiguous());
+        assert!(error(Fault::sent(NodeErrorKind::DeadlineExceeded, None)).is_ambiguous());
+        assert!(error(Fault::sent(NodeErrorKind::ConnectionLost, None)).is_ambiguous());
+        assert!(!error(Fault::sent(NodeErrorKind::Status(Status::not_found("")), None)).is_ambiguous());
+    }
+
+    #[test]
+    fn transient_is_what_may_pass() {
+        for (kind, transient) in [
+            (NodeErrorKind::Unavailable, true),
+            (NodeErrorKind::ConnectionLost, true),
+            (NodeErrorKind::QueueFull, true),
+            (NodeErrorKind::DeadlineExceeded, true),
+            (NodeErrorKind::Status(Status::unavailable("")), true),
+            (NodeErrorKind::Status(Status::invalid_argument("")), false),
+            (NodeErrorKind::Decode, false),
+            (NodeErrorKind::Closed, false),
+        ] {
+            assert_eq!(kind.is_transient(), transient, "{kind}");
+        }
+    }
+}

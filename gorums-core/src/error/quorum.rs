@@ -1,0 +1,184 @@
+//! The error of a quorum call.
+
+use std::error::Error;
+use std::fmt;
+
+use tonic::{Code, Status};
+
+use crate::error::{NodeError, NodeErrorKind};
+
+/// Why a quorum was not reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QuorumErrorKind {
+    /// So many nodes failed that the quorum cannot be reached any more, or never could.
+    Incomplete,
+    /// The deadline passed first.
+    DeadlineExceeded,
+    /// The call was cancelled first.
+    Cancelled,
+    /// A one-way call could not be handed over to as many nodes as were asked for.
+    SendFailure,
+}
+
+/// Why a quorum call failed: what was needed, how far it came, and what happened on each node that did
+/// not contribute.
+#[derive(Clone, Debug)]
+pub struct QuorumError {
+    details: Box<Details>,
+}
+
+#[derive(Clone, Debug)]
+struct Details {
+    kind: QuorumErrorKind,
+    method: &'static str,
+    needed: usize,
+    replies: usize,
+    size: usize,
+    nodes: Vec<NodeError>,
+}
+
+impl QuorumError {
+    pub(crate) fn new(
+        kind: QuorumErrorKind,
+        method: &'static str,
+        (needed, replies, size): (usize, usize, usize),
+        mut nodes: Vec<NodeError>,
+    ) -> Self {
+        nodes.sort_by_key(NodeError::node);
+        Self { details: Box::new(Details { kind, method, needed, replies, size, nodes }) }
+    }
+
+    /// Why the quorum was not reached.
+    pub fn kind(&self) -> QuorumErrorKind {
+        self.details.kind
+    }
+
+    /// The full name of the method that was called.
+    pub fn method(&self) -> &'static str {
+        self.details.method
+    }
+
+    /// How many nodes had to answer. For a custom quorum function, which does not say, 0.
+    pub fn needed(&self) -> usize {
+        self.details.needed
+    }
+
+    /// How many nodes answered successfully.
+    pub fn replies(&self) -> usize {
+        self.details.replies
+    }
+
+    /// How many nodes the configuration has.
+    pub fn size(&self) -> usize {
+        self.details.size
+    }
+
+    /// What happened on each node that failed or had not answered, by ascending node id.
+    pub fn nodes(&self) -> &[NodeError] {
+        &self.details.nodes
+    }
+
+    /// The error of the first node: that of a call to one node.
+    pub(crate) fn into_first(mut self) -> Option<NodeError> {
+        let nodes = &mut self.details.nodes;
+        (!nodes.is_empty()).then(|| nodes.swap_remove(0))
+    }
+
+    /// Whether the same call may succeed later with no change by the caller: the deadline passed, or
+    /// enough of the failures are transient for the quorum to be within reach again.
+    pub fn is_transient(&self) -> bool {
+        let Details { kind, needed, replies, nodes, .. } = &*self.details;
+        let transient = nodes.iter().filter(|error| error.is_transient()).count();
+        match kind {
+            QuorumErrorKind::Cancelled => false,
+            QuorumErrorKind::DeadlineExceeded => true,
+            QuorumErrorKind::Incomplete | QuorumErrorKind::SendFailure => {
+                transient > 0 && replies + transient >= *needed
+            }
+        }
+    }
+
+    /// Whether the request may have taken effect on a node that is counted as failed.
+    pub fn is_ambiguous(&self) -> bool {
+        self.details.nodes.iter().any(NodeError::is_ambiguous)
+    }
+}
+
+impl fmt::Display for QuorumError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Details { kind, method, needed, replies, size, nodes } = &*self.details;
+        let what = match kind {
+            QuorumErrorKind::Incomplete => "quorum out of reach",
+            QuorumErrorKind::DeadlineExceeded => "deadline passed before the quorum was reached",
+            QuorumErrorKind::Cancelled => "cancelled before the quorum was reached",
+            QuorumErrorKind::SendFailure => "not handed over to enough nodes",
+        };
+        write!(f, "{method}: {what}: {replies} of {size} nodes succeeded")?;
+        if *needed > 0 {
+            write!(f, ", {needed} needed")?;
+        }
+        for error in nodes {
+            write!(f, "; {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for QuorumError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.details.nodes.first().map(|error| error as _)
+    }
+}
+
+impl From<QuorumError> for Status {
+    /// A handler that makes a quorum call can pass its failure on with `?`: with the status that all
+    /// answering nodes agreed on, else with one for the kind of failure.
+    fn from(error: QuorumError) -> Self {
+        let mut codes = error.nodes().iter().filter_map(|error| match error.kind() {
+            NodeErrorKind::Status(status) => Some(status.code()),
+            _ => None,
+        });
+        let code = match (error.kind(), codes.next()) {
+            (QuorumErrorKind::DeadlineExceeded, _) => Code::DeadlineExceeded,
+            (QuorumErrorKind::Cancelled, _) => Code::Cancelled,
+            (_, Some(first)) if codes.all(|code| code == first) => first,
+            _ => Code::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Fault;
+    use crate::id::NodeId;
+
+    fn node(id: u32, kind: NodeErrorKind) -> NodeError {
+        Fault::sent(kind, None).at(NodeId::new(id).unwrap(), format!("host{id}:1").into())
+    }
+
+    #[test]
+    fn names_every_node_in_order() {
+        let nodes = vec![node(3, NodeErrorKind::DeadlineExceeded), node(1, NodeErrorKind::ConnectionLost)];
+        let error = QuorumError::new(QuorumErrorKind::Incomplete, "p.S.M", (2, 1, 3), nodes);
+        assert_eq!(
+            error.to_string(),
+            "p.S.M: quorum out of reach: 1 of 3 nodes succeeded, 2 needed; node 1 (host1:1): the connection \
+             broke after the request was sent, which may have taken effect; node 3 (host3:1): no reply before \
+             the deadline"
+        );
+        assert!(error.is_transient());
+        assert!(error.is_ambiguous());
+    }
+
+    #[test]
+    fn permanent_failures_that_rule_the_quorum_out_are_not_transient() {
+        let refused = || NodeErrorKind::Status(Status::permission_denied("no"));
+        let nodes = vec![node(1, refused()), node(2, refused()), node(3, NodeErrorKind::ConnectionLost)];
+        let error = QuorumError::new(QuorumErrorKind::Incomplete, "p.S.M", (2, 0, 3), nodes);
+        assert!(!error.is_transient());
+        assert_eq!(Status::from(error).code(), Code::PermissionDenied);
+    }
+}

@@ -1,0 +1,48 @@
+//! The runtime of [gorums](https://docs.rs/gorums): nodes, configurations, quorum calls, and servers.
+//!
+//! Applications depend on the crate `gorums`, which re-exports what they need from here together with the
+//! macro. Code that is generated for a service names only [`codegen`].
+//!
+//! How the parts fit together is told in the project's `ARCHITECTURE.md`.
+
+mod call;
+mod channel;
+#[doc(hidden)]
+pub mod codegen;
+mod configuration;
+mod error;
+mod id;
+mod method;
+mod node;
+mod pool;
+mod router;
+mod server;
+mod stats;
+mod sync;
+mod transport;
+pub mod wire;
+
+pub use tonic::metadata::MetadataMap;
+pub use tonic::{Code, Status};
+
+pub use crate::call::tally::Quorum;
+pub use crate::call::{
+    Correctable, Decision, Multicast, NodeReply, QuorumCall, QuorumFunction, QuorumFunctionFuture,
+    QuorumFuture, Reach, ReachWith, Replies, ReplySet, Rpc, RpcFuture, StreamingCall, Unicast,
+};
+pub use crate::channel::link::Backoff;
+pub use crate::channel::queue::{Overflow, QueueCounts, QueueLimits};
+pub use crate::configuration::{
+    Configuration, ConfigurationBuilder, Decided, NodeTarget, QuorumConfiguration, QuorumTarget, Undecided,
+    id, last_error, latency,
+};
+pub use crate::error::{ConfigError, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind, ServerError};
+pub use crate::id::{AsNodeId, Initiator, InvalidNodeId, MessageId, NodeId};
+pub use crate::method::{CallType, MessageError, Method};
+pub use crate::node::Node;
+pub use crate::router::entry::MailboxOverflow;
+pub use crate::server::context::ServerContext;
+pub use crate::server::handler::{Methods, Service, Updates};
+pub use crate::server::{BoundServer, Incoming, Server, ServerBuilder, ServerHandle};
+pub use crate::stats::NodeStats;
+pub use crate::transport::{BoxedIo, Connector, Io, TcpConnector};

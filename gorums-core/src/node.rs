@@ -1,0 +1,152 @@
+//! A node: a cheap handle to one process that calls are made on.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::channel::{Channel, Connectivity};
+use crate::configuration::Members;
+use crate::error::NodeErrorKind;
+use crate::id::NodeId;
+use crate::stats::{Counters, NodeStats};
+
+/// One process that calls can be made on. Handles are cheap to clone and share one connection, which closes
+/// when the last of them is gone.
+///
+/// Two handles are equal if they are to the same node of the same pool, that is, of configurations that were
+/// made from one another.
+#[derive(Clone)]
+pub struct Node {
+    handle: Arc<Handle>,
+}
+
+/// Closes the channel when the last handle to the node is gone.
+pub(crate) struct Handle {
+    channel: Arc<Channel>,
+}
+
+impl Node {
+    pub(crate) fn new(channel: Arc<Channel>) -> Self {
+        let node = Self { handle: Arc::new(Handle { channel }) };
+        let pool = node.channel().pool();
+        pool.nodes().insert(node.id(), Arc::downgrade(&node.handle));
+        node
+    }
+
+    pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
+        Self { handle }
+    }
+
+    pub(crate) fn channel(&self) -> &Arc<Channel> {
+        &self.handle.channel
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        self.channel().counters()
+    }
+
+    /// The node's id.
+    pub fn id(&self) -> NodeId {
+        self.channel().id()
+    }
+
+    /// The node's address, as it was given.
+    pub fn address(&self) -> &str {
+        self.channel().address()
+    }
+
+    /// The moving average of the time from a call to this node's reply; `None` before the first reply.
+    pub fn latency(&self) -> Option<Duration> {
+        self.counters().latency()
+    }
+
+    /// What last went wrong with a call or the connection; `None` if nothing has.
+    pub fn last_error(&self) -> Option<NodeErrorKind> {
+        self.counters().last_error()
+    }
+
+    /// How many calls this node still owes a reply.
+    pub fn pending(&self) -> usize {
+        self.counters().pending()
+    }
+
+    /// Whether there is a connection at this moment.
+    pub fn is_connected(&self) -> bool {
+        matches!(*self.channel().connectivity().borrow(), Connectivity::Up)
+    }
+
+    /// The node's counters.
+    pub fn stats(&self) -> NodeStats {
+        self.channel().stats()
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
+    }
+}
+
+impl Eq for Node {}
+
+impl Hash for Node {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.handle).hash(state);
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("id", &self.id()).field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} ({})", self.id(), self.address())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.channel.close();
+        self.channel.pool().forget(&self.channel);
+    }
+}
+
+/// The nodes of one call, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Targets {
+    One(Node),
+    Many(Arc<Members>),
+}
+
+impl Targets {
+    pub(crate) fn nodes(&self) -> &[Node] {
+        match self {
+            Self::One(node) => std::slice::from_ref(node),
+            Self::Many(members) => members.nodes(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.nodes().len()
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Node> {
+        self.nodes().iter()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &Node {
+        &self.nodes()[index]
+    }
+
+    /// The index of the node whose channel has this ordinal.
+    pub(crate) fn position(&self, ordinal: u32) -> Option<usize> {
+        match self {
+            Self::One(node) => (node.channel().ordinal() == ordinal).then_some(0),
+            Self::Many(members) => members.position(ordinal),
+        }
+    }
+}

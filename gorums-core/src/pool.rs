@@ -1,0 +1,94 @@
+//! Owns what the nodes of related configurations share: the calls in flight, the options, the tasks.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::channel::Channel;
+use crate::channel::link::Backoff;
+use crate::channel::queue::QueueLimits;
+use crate::id::{Initiator, NodeId};
+use crate::node::Handle;
+use crate::router::pending::PendingTable;
+use crate::transport::{Connector, TransportOptions};
+
+/// What holds for all the nodes of a pool unless a call says otherwise.
+#[derive(Clone)]
+pub(crate) struct PoolOptions {
+    /// The deadline of calls that do not give one.
+    pub(crate) timeout: Duration,
+    pub(crate) limits: QueueLimits,
+    pub(crate) backoff: Backoff,
+    pub(crate) connect_timeout: Duration,
+    /// How long closing waits for what is queued to be written.
+    pub(crate) drain_timeout: Duration,
+    pub(crate) transport: TransportOptions,
+    pub(crate) connector: Arc<dyn Connector>,
+    /// Sent with the headers of each stream.
+    pub(crate) headers: http::HeaderMap,
+}
+
+pub(crate) struct Pool {
+    pending: PendingTable,
+    options: PoolOptions,
+    ordinals: AtomicU32,
+    nodes: DashMap<NodeId, Weak<Handle>>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Pool {
+    pub(crate) fn new(initiator: Initiator, options: PoolOptions) -> Arc<Self> {
+        Arc::new(Self {
+            pending: PendingTable::new(initiator),
+            options,
+            ordinals: AtomicU32::new(0),
+            nodes: DashMap::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        })
+    }
+
+    pub(crate) fn pending(&self) -> &PendingTable {
+        &self.pending
+    }
+
+    pub(crate) fn options(&self) -> &PoolOptions {
+        &self.options
+    }
+
+    pub(crate) fn next_ordinal(&self) -> u32 {
+        self.ordinals.fetch_add(1, Relaxed)
+    }
+
+    /// The nodes that are still in use somewhere.
+    pub(crate) fn nodes(&self) -> &DashMap<NodeId, Weak<Handle>> {
+        &self.nodes
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Resolves when the pool is being closed.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    /// Closes every node: what is queued is written if that is possible within the drain timeout, calls in
+    /// flight end as `Closed`, connections are closed, and every task has ended when this returns.
+    pub(crate) async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Forgets a node whose last handle is gone, unless its id was given to a newer one.
+    pub(crate) fn forget(&self, channel: &Channel) {
+        self.nodes.remove_if(&channel.id(), |_, handle| handle.strong_count() == 0);
+    }
+}

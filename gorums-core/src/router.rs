@@ -1,0 +1,98 @@
+//! Routes what arrives on a stream: replies to the calls that this end made, requests to its handlers.
+
+pub(crate) mod entry;
+pub(crate) mod pending;
+
+use std::sync::Arc;
+use std::task::Context;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::channel::Channel;
+use crate::error::{Fault, NodeErrorKind};
+use crate::id::{Initiator, MessageId};
+use crate::router::entry::Incoming;
+use crate::server::dispatch::{Dispatcher, Request};
+use crate::wire::{self, DecodeError, Envelope};
+
+/// Routes the messages of one stream by who started the call: the high bit of the id tells.
+///
+/// A reply goes into the mailbox of its call and never waits for the caller. A request joins those that wait
+/// for their turn.
+pub(crate) struct MessageRouter {
+    channel: Arc<Channel>,
+    /// Which end of the stream this is.
+    own: Initiator,
+    /// Absent on a stream whose peer may not call back.
+    dispatcher: Option<Dispatcher>,
+}
+
+impl MessageRouter {
+    pub(crate) fn new(channel: Arc<Channel>, own: Initiator, dispatcher: Option<Dispatcher>) -> Self {
+        Self { channel, own, dispatcher }
+    }
+
+    /// Routes one message. An error means that the peer does not speak the protocol.
+    pub(crate) fn route(&mut self, message: Bytes, now: Instant) -> Result<(), DecodeError> {
+        let size = message.len();
+        let envelope = Envelope::from_message(message)?;
+        let id = MessageId::from_wire(envelope.message_seq_no);
+        if id.initiator() == self.own {
+            self.reply(id, envelope, now);
+        } else if &*envelope.method == wire::CANCEL.as_bytes() {
+            if let Some(dispatcher) = &mut self.dispatcher {
+                dispatcher.cancel(id);
+            }
+        } else if let Some(dispatcher) = &mut self.dispatcher {
+            dispatcher.push(Request { id, envelope, size, received: now });
+        } else {
+            let status = wire::no_handler(envelope.method_name());
+            self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), envelope.method_name(), &status));
+        }
+        Ok(())
+    }
+
+    fn reply(&self, id: MessageId, envelope: Envelope, now: Instant) {
+        let incoming = match envelope.status {
+            None => Incoming::Reply(envelope.payload),
+            Some(status) if status.code == 0 => Incoming::End,
+            Some(status) => {
+                Incoming::Failure(Fault::sent(NodeErrorKind::Status(status.to_status()), None))
+            }
+        };
+        if !self.channel.pool().pending().deliver(id, self.channel.ordinal(), incoming, now) {
+            self.channel.counters().late_reply();
+        }
+    }
+
+    /// Starts the requests whose turn it is. True if there was one.
+    pub(crate) fn start_requests(&mut self, cx: &mut Context<'_>) -> bool {
+        self.dispatcher.as_mut().is_some_and(|dispatcher| dispatcher.start(cx))
+    }
+
+    /// The size of the requests that wait for their turn.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.dispatcher.as_ref().map_or(0, Dispatcher::waiting_bytes)
+    }
+
+    /// So many requests wait that no more are to be read.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.dispatcher.as_ref().is_some_and(Dispatcher::is_congested)
+    }
+
+    /// No request waits or runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.dispatcher.as_ref().is_none_or(Dispatcher::is_idle)
+    }
+
+    /// Whether the peer dialled.
+    pub(crate) fn serves_accepted_stream(&self) -> bool {
+        self.own == Initiator::Server
+    }
+
+    /// The stream has ended: what was asked on it and still matters goes on without it.
+    pub(crate) fn detach(self) -> Option<Dispatcher> {
+        self.dispatcher
+    }
+}

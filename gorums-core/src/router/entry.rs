@@ -1,0 +1,287 @@
+//! One call in flight: who still owes a reply, and the replies that the caller has not taken yet.
+//!
+//! Pure: no lock, no clock, no I/O. The table in [`pending`](super::pending) keeps entries behind locks.
+
+use std::mem;
+use std::task::Waker;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use crate::call::tally::{Outcome, Tally};
+use crate::error::{Fault, NodeErrorKind};
+use crate::node::Targets;
+
+/// A reply as it came from the target with this index.
+#[derive(Debug)]
+pub(crate) struct RawReply {
+    pub(crate) target: usize,
+    pub(crate) result: Result<Bytes, Fault>,
+}
+
+pub(crate) type RawReplies = SmallVec<[RawReply; 4]>;
+
+/// How far the call has come with one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Not handed to the transport.
+    Queued,
+    /// Handed to the connection with this number.
+    Sent(u32),
+    /// Nothing more is expected.
+    Settled,
+}
+
+/// What the caller waits for.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    /// One reply from each target; the caller wants to know of each.
+    Each,
+    /// One reply from each target; the caller wants to know when the tally is decided.
+    Counted(Tally),
+    /// No replies: a target is settled once the request was handed to its transport.
+    Handover(Tally),
+    /// Any number of replies from each target, of which at most `limit` wait to be taken.
+    Streaming { limit: usize, overflow: MailboxOverflow },
+}
+
+/// What happens when a streaming call's replies come faster than they are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MailboxOverflow {
+    /// The call fails with [`NodeErrorKind::Overrun`] on every node, so that nothing is lost unnoticed.
+    Fail,
+    /// Only the newest reply of each node is kept.
+    KeepNewest,
+}
+
+/// What came from a target.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Reply(Bytes),
+    Failure(Fault),
+    /// A streaming call ended well at this target.
+    End,
+}
+
+/// What the table has to do after a change.
+#[derive(Debug, Default)]
+pub(crate) struct Effect {
+    /// The change was taken; otherwise it came too late.
+    pub(crate) taken: bool,
+    /// Whom to wake, with no lock held.
+    pub(crate) wake: Option<Waker>,
+}
+
+/// One call in flight.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) targets: Targets,
+    progress: SmallVec<[Progress; 8]>,
+    mode: Mode,
+    replies: RawReplies,
+    open: usize,
+    dropped: usize,
+    started: Instant,
+    waker: Option<Waker>,
+}
+
+/// What the caller sees when it looks.
+pub(crate) enum Look {
+    /// Nothing to report; the waker is kept.
+    Wait,
+    /// These replies have come since.
+    Replies(RawReplies),
+    /// Every target is settled and every reply was taken.
+    Done,
+}
+
+impl Entry {
+    pub(crate) fn new(targets: Targets, mode: Mode, started: Instant) -> Self {
+        let open = targets.len();
+        targets.iter().for_each(|node| node.counters().call_opened());
+        let progress = SmallVec::from_elem(Progress::Queued, open);
+        Self { targets, progress, mode, replies: RawReplies::new(), open, dropped: 0, started, waker: None }
+    }
+
+    pub(crate) fn progress(&self, target: usize) -> Progress {
+        self.progress.get(target).copied().unwrap_or(Progress::Settled)
+    }
+
+    /// The request is about to be handed to the connection with number `epoch`.
+    pub(crate) fn sent(&mut self, target: usize, epoch: u32) -> Effect {
+        match self.progress(target) {
+            Progress::Settled => Effect::default(),
+            _ if matches!(self.mode, Mode::Handover(_)) => self.settle(target, Ok(Bytes::new())),
+            _ => {
+                self.progress[target] = Progress::Sent(epoch);
+                Effect { taken: true, ..Effect::default() }
+            }
+        }
+    }
+
+    /// The request waits again for a connection.
+    pub(crate) fn requeued(&mut self, target: usize) {
+        if self.progress(target) != Progress::Settled {
+            self.progress[target] = Progress::Queued;
+        }
+    }
+
+    /// Something came from a target. A reply before the request was sent is nobody's.
+    pub(crate) fn deliver(&mut self, target: usize, incoming: Incoming, now: Instant) -> Effect {
+        if !matches!(self.progress(target), Progress::Sent(_)) {
+            return Effect::default();
+        }
+        if matches!(incoming, Incoming::Reply(_)) {
+            self.targets.get(target).counters().replied_after(now - self.started);
+        }
+        match (incoming, &self.mode) {
+            (Incoming::Failure(fault), _) => self.settle(target, Err(fault)),
+            (Incoming::End, Mode::Streaming { .. }) => self.end(target),
+            (Incoming::Reply(payload), &Mode::Streaming { limit, overflow }) => {
+                self.push_streamed(target, payload, limit, overflow)
+            }
+            (Incoming::Reply(payload), _) => self.settle(target, Ok(payload)),
+            (Incoming::End, _) => self.settle(target, Ok(Bytes::new())),
+        }
+    }
+
+    /// The call failed at a target, whatever its progress.
+    pub(crate) fn fail(&mut self, target: usize, fault: Fault) -> Effect {
+        match self.progress(target) {
+            Progress::Settled => Effect::default(),
+            _ => self.settle(target, Err(fault)),
+        }
+    }
+
+    /// Takes what has come. With a tally, nothing is reported until that is decided.
+    pub(crate) fn look(&mut self, waker: &Waker) -> Look {
+        let decided = match &self.mode {
+            Mode::Counted(tally) | Mode::Handover(tally) => tally.outcome() != Outcome::Pending,
+            Mode::Each | Mode::Streaming { .. } => !self.replies.is_empty(),
+        };
+        if decided && !self.replies.is_empty() {
+            return Look::Replies(mem::take(&mut self.replies));
+        }
+        if decided || self.open == 0 {
+            return Look::Done;
+        }
+        if !self.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+        Look::Wait
+    }
+
+    /// Takes what has come, decided or not.
+    pub(crate) fn take_replies(&mut self) -> RawReplies {
+        mem::take(&mut self.replies)
+    }
+
+    /// A reply that was counted could not be decoded. Gives back what is decided without it.
+    pub(crate) fn retract(&mut self) -> Outcome {
+        match &mut self.mode {
+            Mode::Counted(tally) | Mode::Handover(tally) => {
+                tally.retract();
+                tally.outcome()
+            }
+            Mode::Each | Mode::Streaming { .. } => Outcome::Pending,
+        }
+    }
+
+    /// From now on the caller wants to know when `tally`, which counts what was taken so far, is decided.
+    pub(crate) fn count(&mut self, mut tally: Tally) {
+        if matches!(self.mode, Mode::Each) {
+            for reply in &self.replies {
+                if reply.result.is_ok() { tally.success() } else { tally.failure() }
+            }
+            self.mode = Mode::Counted(tally);
+        }
+    }
+
+    /// From now on only the newest reply of each target is kept.
+    pub(crate) fn keep_newest(&mut self) {
+        if let Mode::Streaming { limit, overflow } = &mut self.mode {
+            (*limit, *overflow) = (1, MailboxOverflow::KeepNewest);
+        }
+    }
+
+    /// How many replies of a streaming call were replaced by newer ones before they were taken.
+    pub(crate) fn take_dropped(&mut self) -> usize {
+        mem::take(&mut self.dropped)
+    }
+
+    fn close(&mut self, target: usize) {
+        self.progress[target] = Progress::Settled;
+        self.open -= 1;
+        self.targets.get(target).counters().call_settled();
+    }
+
+    fn settle(&mut self, target: usize, result: Result<Bytes, Fault>) -> Effect {
+        self.close(target);
+        if let Err(fault) = &result {
+            self.targets.get(target).counters().failed(fault.kind.clone());
+        }
+        let decided = match &mut self.mode {
+            Mode::Counted(tally) | Mode::Handover(tally) => {
+                if result.is_ok() { tally.success() } else { tally.failure() }
+                tally.outcome() != Outcome::Pending
+            }
+            Mode::Each | Mode::Streaming { .. } => true,
+        };
+        self.replies.push(RawReply { target, result });
+        let wake = if decided || self.open == 0 { self.waker.take() } else { None };
+        Effect { taken: true, wake }
+    }
+
+    fn end(&mut self, target: usize) -> Effect {
+        self.close(target);
+        let wake = if self.open == 0 { self.waker.take() } else { None };
+        Effect { taken: true, wake }
+    }
+
+    fn push_streamed(
+        &mut self,
+        target: usize,
+        payload: Bytes,
+        limit: usize,
+        overflow: MailboxOverflow,
+    ) -> Effect {
+        let full = self.replies.len() >= limit;
+        let reply = RawReply { target, result: Ok(payload) };
+        match overflow {
+            MailboxOverflow::Fail if full => return self.overrun(),
+            MailboxOverflow::KeepNewest if full => {
+                let older = self.replies.iter().position(|old| old.target == target && old.result.is_ok());
+                if let Some(older) = older {
+                    self.replies.remove(older);
+                    self.dropped += 1;
+                }
+                self.replies.push(reply);
+            }
+            _ => self.replies.push(reply),
+        }
+        Effect { taken: true, wake: self.waker.take() }
+    }
+
+    fn overrun(&mut self) -> Effect {
+        for target in 0..self.progress.len() {
+            if self.progress[target] != Progress::Settled {
+                self.close(target);
+                let result = Err(Fault::sent(NodeErrorKind::Overrun, None));
+                self.replies.push(RawReply { target, result });
+            }
+        }
+        Effect { taken: true, wake: self.waker.take() }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        for (node, progress) in self.targets.iter().zip(&self.progress) {
+            if *progress != Progress::Settled {
+                node.counters().call_settled();
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Serves the methods of a node to those that connect to it.
+
+pub(crate) mod connection;
+pub(crate) mod context;
+pub(crate) mod dispatch;
+pub(crate) mod handler;
+pub(crate) mod session;
+
+mod builder;
+mod listen;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use self::builder::ServerBuilder;
+pub use self::listen::{BoundServer, Incoming, ServerHandle};
+use self::handler::Methods;
+use self::session::Tasks;
+use crate::pool::Pool;
+
+/// What holds for every connection of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerOptions {
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) max_streams: u32,
+    pub(crate) max_connections: usize,
+}
+
+/// What the connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) methods: Arc<Methods>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) options: ServerOptions,
+    pub(crate) tasks: Tasks,
+    /// No new connections, streams or requests.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) clients: AtomicU32,
+}
+
+/// A node: the services that it offers, and how it serves them.
+///
+/// ```no_run
+/// # async fn run(storage: impl gorums_core::codegen::Service) -> Result<(), gorums_core::ServerError> {
+/// use gorums_core::Server;
+///
+/// Server::builder().add_service(storage).serve("127.0.0.1:8080").await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// A server without services, with the default limits.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::new()
+    }
+}

@@ -1,0 +1,150 @@
+//! What a server offers, and its limits.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::link::Backoff;
+use crate::channel::queue::QueueLimits;
+use crate::error::ServerError;
+use crate::id::Initiator;
+use crate::pool::{Pool, PoolOptions};
+use crate::server::handler::{Methods, Service};
+use crate::server::listen::{BoundServer, Incoming};
+use crate::server::session::Tasks;
+use crate::server::{ServerOptions, Shared};
+use crate::transport::{TcpConnector, TransportOptions};
+
+/// Configures a [`Server`](crate::Server).
+#[derive(Debug)]
+pub struct ServerBuilder {
+    methods: Methods,
+    transport: TransportOptions,
+    options: ServerOptions,
+    limits: QueueLimits,
+}
+
+impl ServerBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            methods: Methods::default(),
+            transport: TransportOptions::default(),
+            options: ServerOptions {
+                handshake_timeout: Duration::from_secs(5),
+                drain_timeout: Duration::from_secs(1),
+                max_streams: 16,
+                max_connections: 16_384,
+            },
+            limits: QueueLimits::default(),
+        }
+    }
+
+    /// Offers a service.
+    #[must_use]
+    pub fn add_service(mut self, service: impl Service) -> Self {
+        service.register(&mut self.methods);
+        self
+    }
+
+    /// Pings each client at this interval, also when it is idle, and closes the connection of one that does
+    /// not answer within `timeout`. 10 s and 3 s by default.
+    #[must_use]
+    pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.transport.keepalive_interval = interval;
+        self.transport.keepalive_timeout = timeout;
+        self
+    }
+
+    /// The longest message that is accepted, in bytes; 4 MiB by default. A client that sends a longer one
+    /// loses its connection.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.transport.max_message_size = bytes;
+        self
+    }
+
+    /// How many connections are open at once; further ones wait to be accepted. 16,384 by default.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.options.max_connections = connections;
+        self
+    }
+
+    /// How long a new connection may take to show that it speaks HTTP/2; 5 s by default.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.options.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long shutting down waits for handlers that run and replies that are not written; 1 s by default.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.drain_timeout = timeout;
+        self
+    }
+
+    /// Binds to an address; with port 0, to a free port.
+    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<BoundServer, ServerError> {
+        let shown = match tokio::net::lookup_host(&address).await {
+            Ok(found) => found.map(|address| address.to_string()).collect::<Vec<_>>().join(", "),
+            Err(error) => return Err(ServerError::bind("the given address", error)),
+        };
+        let listener = TcpListener::bind(address).await.map_err(|error| ServerError::bind(&shown, error))?;
+        BoundServer::new(self.into_shared(), listener)
+    }
+
+    /// Serves on an address until the process ends.
+    pub async fn serve(self, address: impl ToSocketAddrs) -> Result<(), ServerError> {
+        self.bind(address).await?.serve().await
+    }
+
+    /// Serves on an address until `signal` resolves, then shuts down gracefully.
+    pub async fn serve_with_shutdown(
+        self,
+        address: impl ToSocketAddrs,
+        signal: impl Future<Output = ()>,
+    ) -> Result<(), ServerError> {
+        self.bind(address).await?.serve_with_shutdown(signal).await
+    }
+
+    /// Serves the connections that `incoming` yields, until it ends.
+    pub async fn serve_with_incoming<S, I>(self, incoming: S) -> Result<(), ServerError>
+    where
+        S: Stream<Item = std::io::Result<I>>,
+        I: Into<Incoming>,
+    {
+        crate::server::listen::serve_incoming(self.into_shared(), incoming).await
+    }
+
+    /// Only the methods, for a node in this process.
+    pub(crate) fn into_methods(self) -> Arc<Methods> {
+        Arc::new(self.methods)
+    }
+
+    pub(crate) fn into_shared(self) -> Arc<Shared> {
+        let options = PoolOptions {
+            timeout: Duration::from_secs(5),
+            limits: self.limits,
+            backoff: Backoff::default(),
+            connect_timeout: self.options.handshake_timeout,
+            drain_timeout: self.options.drain_timeout,
+            transport: self.transport,
+            connector: Arc::new(TcpConnector),
+            headers: http::HeaderMap::new(),
+        };
+        Arc::new(Shared {
+            methods: Arc::new(self.methods),
+            pool: Pool::new(Initiator::Server, options),
+            options: self.options,
+            tasks: Tasks::default(),
+            stopping: CancellationToken::new(),
+            clients: AtomicU32::new(0),
+        })
+    }
+}

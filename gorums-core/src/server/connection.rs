@@ -1,0 +1,172 @@
+//! One accepted connection: its node streams, and its keepalive.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+use tonic::metadata::MetadataMap;
+
+use crate::channel::Channel;
+use crate::channel::driver::{Driver, End};
+use crate::channel::keepalive::Keepalive;
+use crate::id::{Initiator, NodeId};
+use crate::router::MessageRouter;
+use crate::server::dispatch::Dispatcher;
+use crate::server::session::{Peer, Session, Way};
+use crate::server::Shared;
+use crate::transport::{self, BoxedIo, Duplex, OFFERED_FEATURES, ServerConnection, TransportError, announces};
+use crate::wire;
+
+/// Clients that cannot be called by a known id get one from here up.
+const FIRST_CLIENT_ID: u32 = 1 << 20;
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(server: Arc<Shared>, io: BoxedIo, address: Option<SocketAddr>) {
+    if let Err(error) = run(&server, io, address).await {
+        tracing::debug!(peer = ?address, %error, "connection ended");
+    }
+}
+
+async fn run(server: &Arc<Shared>, io: BoxedIo, address: Option<SocketAddr>) -> Result<(), TransportError> {
+    let limit = server.options.handshake_timeout;
+    let handshake = transport::accept(io, server.options.max_streams);
+    let mut connection =
+        timeout(limit, handshake).await.map_err(|_| TransportError::ConnectTimeout(limit))??;
+    let mut keepalive = connection.ping_pong().map(|pings| {
+        let options = server.pool.options().transport;
+        Keepalive::new(pings, options.keepalive_interval, options.keepalive_timeout)
+    });
+    let mut draining = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = server.stopping.cancelled(), if !draining => {
+                draining = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            accepted = next(&mut connection, &mut keepalive) => accepted?,
+        };
+        let Some((request, respond)) = accepted else { return Ok(()) };
+        accept_stream(server, request, respond, address)?;
+    }
+}
+
+type Accepted = (Request<RecvStream>, SendResponse<bytes::Bytes>);
+
+/// The next stream; `None` when the connection has ended in good order.
+async fn next(
+    connection: &mut ServerConnection,
+    keepalive: &mut Option<Keepalive>,
+) -> Result<Option<Accepted>, TransportError> {
+    poll_fn(|cx| {
+        if let Some(keepalive) = keepalive
+            && let Poll::Ready(error) = keepalive.poll_dead(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        match connection.poll_accept(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => Poll::Ready(Ok(None)),
+            Poll::Ready(Some(accepted)) => Poll::Ready(accepted.map(Some).map_err(Into::into)),
+        }
+    })
+    .await
+}
+
+fn accept_stream(
+    server: &Arc<Shared>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<bytes::Bytes>,
+    address: Option<SocketAddr>,
+) -> Result<(), TransportError> {
+    let (head, body) = request.into_parts();
+    let mut response = Response::new(());
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    if let Some((status, grpc)) = refusal(&head.method, head.uri.path()) {
+        *response.status_mut() = status;
+        if let Some(grpc) = grpc {
+            // A header map has room for the three headers of a status.
+            let _ = grpc.add_header(response.headers_mut());
+        }
+        respond.send_response(response, true)?;
+        return Ok(());
+    }
+    response.headers_mut().insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
+    let sink = respond.send_response(response, false)?;
+    let stream = NodeStream::new(server, head.headers, address, Duplex::accepted(sink, body));
+    let (shared, abort) = (server.clone(), server.tasks.abort.clone());
+    server.tasks.tracker.spawn(async move {
+        abort.run_until_cancelled(stream.run(shared)).await;
+    });
+    Ok(())
+}
+
+/// Why a request is no node stream.
+fn refusal(method: &Method, path: &str) -> Option<(StatusCode, Option<tonic::Status>)> {
+    if path != wire::NODE_STREAM {
+        let status = tonic::Status::unimplemented(format!("no service at {path}"));
+        return Some((StatusCode::OK, Some(status)));
+    }
+    (method != Method::POST).then_some((StatusCode::METHOD_NOT_ALLOWED, None))
+}
+
+/// A node stream that a client has opened.
+struct NodeStream {
+    driver: Driver,
+    session: Arc<Session>,
+    channel: Arc<Channel>,
+}
+
+impl NodeStream {
+    fn new(server: &Shared, headers: HeaderMap, address: Option<SocketAddr>, duplex: Duplex) -> Self {
+        let name = address.map_or_else(|| "unknown".into(), |address| address.to_string());
+        let limits = server.pool.options().limits;
+        let channel = Channel::new(server.pool.clone(), client_id(server), name.into(), limits);
+        if announces(&headers, wire::FEATURE_CANCEL) {
+            channel.set_hears_cancel();
+        }
+        let hears_end = announces(&headers, wire::FEATURE_END);
+        let peer = Peer { address, metadata: MetadataMap::from_headers(headers), hears_end };
+        let session = Session::new(peer, Way::Stream(channel.clone()), server.tasks.clone());
+        let dispatcher = Dispatcher::new(server.methods.clone(), session.clone());
+        let router = MessageRouter::new(channel.clone(), Initiator::Server, Some(dispatcher));
+        let driver = Driver::new(duplex, channel.clone(), 0, router);
+        Self { driver, session, channel }
+    }
+
+    async fn run(mut self, server: Arc<Shared>) {
+        let end = {
+            let driver = &mut self.driver;
+            let run = poll_fn(|cx| driver.poll(cx));
+            tokio::pin!(run);
+            tokio::select! {
+                biased;
+                end = &mut run => end,
+                () = server.stopping.cancelled() => {
+                    self.channel.close();
+                    run.await
+                }
+            }
+        };
+        self.channel.close();
+        self.session.close();
+        if let End::Lost(error) = end {
+            tracing::debug!(peer = %self.channel.address(), %error, "node stream ended");
+        }
+        let (_, router) = self.driver.into_parts();
+        if let Some(dispatcher) = router.detach() {
+            dispatcher.finish().await;
+        }
+    }
+}
+
+fn client_id(server: &Shared) -> NodeId {
+    let offset = server.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    NodeId::new(FIRST_CLIENT_ID.wrapping_add(offset)).unwrap_or(NodeId::MAX)
+}

@@ -1,0 +1,137 @@
+//! Takes the requests of one stream in turn: the next starts when the one before it returned or released.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::id::MessageId;
+use crate::server::context::{RequestInfo, ServerContext};
+use crate::server::handler::{Handler, Methods, Replier};
+use crate::server::session::Session;
+use crate::wire::{self, Envelope};
+
+/// While so many requests wait for their turn, no more are read.
+const MAX_WAITING: usize = 1024;
+/// While so many handlers of a stream run, released or not, no more are started.
+const MAX_RUNNING: usize = 1024;
+/// While so many bytes of replies wait to be written, no more requests are started: a client that stops
+/// reading is soon no longer read from.
+pub(crate) const MAX_REPLY_BYTES: usize = 1 << 20;
+
+/// A request as it arrived.
+pub(crate) struct Request {
+    pub(crate) id: MessageId,
+    pub(crate) envelope: Envelope,
+    /// Its length on the wire.
+    pub(crate) size: usize,
+    pub(crate) received: Instant,
+}
+
+pub(crate) struct Dispatcher {
+    methods: Arc<Methods>,
+    session: Arc<Session>,
+    waiting: VecDeque<Request>,
+    waiting_bytes: usize,
+    /// The turn of the next request.
+    next: u64,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(methods: Arc<Methods>, session: Arc<Session>) -> Self {
+        Self { methods, session, waiting: VecDeque::new(), waiting_bytes: 0, next: 0 }
+    }
+
+    pub(crate) fn push(&mut self, request: Request) {
+        self.waiting_bytes += request.size;
+        self.waiting.push_back(request);
+    }
+
+    /// The caller has given a request up.
+    pub(crate) fn cancel(&mut self, id: MessageId) {
+        if let Some(index) = self.waiting.iter().position(|request| request.id == id) {
+            if let Some(request) = self.waiting.remove(index) {
+                self.waiting_bytes -= request.size;
+            }
+        } else {
+            self.session.cancel(id);
+        }
+    }
+
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    pub(crate) fn is_congested(&self) -> bool {
+        self.waiting.len() >= MAX_WAITING
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.session.running() == 0
+    }
+
+    /// Starts the requests whose turn it is. True if there was one. A handler that finishes at once does so
+    /// here; another one goes on in a task of its own.
+    pub(crate) fn start(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while self.may_start() {
+            let Some(request) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= request.size;
+            progress = true;
+            self.start_one(request, cx);
+        }
+        progress
+    }
+
+    fn may_start(&self) -> bool {
+        self.session.turn() == self.next
+            && !self.waiting.is_empty()
+            && self.session.running() < MAX_RUNNING
+            && (self.session.is_closed() || self.session.reply_bytes() < MAX_REPLY_BYTES)
+    }
+
+    fn start_one(&mut self, request: Request, cx: &mut Context<'_>) {
+        let Request { id, envelope, received, .. } = request;
+        let Some(handler) = self.methods.get(envelope.method_name()) else {
+            let status = wire::no_handler(envelope.method_name());
+            self.session.reply_status(id, envelope.method_name(), &status);
+            return;
+        };
+        let deadline = envelope.timeout().and_then(|timeout| received.checked_add(timeout));
+        if let Some(refusal) = self.refusal(handler, deadline) {
+            Replier::new(self.session.clone(), id, handler).refuse(&refusal);
+            return;
+        }
+        let turn = self.next;
+        self.next += 1;
+        let replier = Replier::new(self.session.clone(), id, handler);
+        let info = RequestInfo { id, turn, method: handler.name(), deadline, entries: envelope.entry };
+        let context = ServerContext::new(self.session.clone(), info);
+        let mut running = handler.start(context, envelope.payload, replier);
+        if running.as_mut().poll(cx).is_pending() {
+            self.session.spawn(id, running);
+        }
+    }
+
+    /// Why a request need not be started: its deadline has passed, or nobody is there to get the reply.
+    fn refusal(&self, handler: &Handler, deadline: Option<Instant>) -> Option<Status> {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Some(Status::deadline_exceeded("the deadline passed before the handler could start"));
+        }
+        (self.session.is_closed() && !handler.is_one_way())
+            .then(|| Status::cancelled("the caller disconnected before the handler could start"))
+    }
+
+    /// Starts what still waits after the stream has ended, in turn.
+    pub(crate) async fn finish(mut self) {
+        poll_fn(|cx| {
+            self.session.park(cx.waker());
+            self.start(cx);
+            if self.waiting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}

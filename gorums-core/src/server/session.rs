@@ -1,0 +1,248 @@
+//! What the handlers of one stream share: whose turn it is, who is running, and the way back to the caller.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::{AcqRel, Acquire, Relaxed}};
+use std::task::Waker;
+
+use bytes::BytesMut;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::metadata::MetadataMap;
+
+use crate::channel::Channel;
+use crate::id::MessageId;
+use crate::router::entry::Incoming;
+use crate::server::handler::Running;
+use crate::sync::Mutex;
+use crate::wire::{self, RpcStatus};
+
+/// Who is at the other end of a stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peer {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) metadata: MetadataMap,
+    /// Wants to be told of the end of a streaming call.
+    pub(crate) hears_end: bool,
+}
+
+/// How replies reach the caller.
+pub(crate) enum Way {
+    /// Through the stream.
+    Stream(Arc<Channel>),
+    /// The caller is in this process.
+    Local(Arc<Channel>),
+}
+
+/// The tasks of a server, and the order to stop them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    pub(crate) tracker: TaskTracker,
+    /// Drops what still runs.
+    pub(crate) abort: CancellationToken,
+}
+
+/// A stream, as its handlers see it.
+pub(crate) struct Session {
+    peer: Peer,
+    way: Way,
+    tasks: Tasks,
+    /// The turn of the request that may start.
+    turn: AtomicU64,
+    running: AtomicUsize,
+    closed: CancellationToken,
+    cancellations: Mutex<HashMap<MessageId, Option<CancellationToken>>>,
+    /// Wakes what starts requests after the stream has ended.
+    finisher: Mutex<Option<Waker>>,
+}
+
+impl Session {
+    pub(crate) fn new(peer: Peer, way: Way, tasks: Tasks) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            way,
+            tasks,
+            turn: AtomicU64::new(0),
+            running: AtomicUsize::new(0),
+            closed: CancellationToken::new(),
+            cancellations: Mutex::default(),
+            finisher: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn channel(&self) -> &Arc<Channel> {
+        match &self.way {
+            Way::Stream(channel) | Way::Local(channel) => channel,
+        }
+    }
+
+    /// The longest message that either end accepts, as far as this end knows.
+    pub(crate) fn max_message_size(&self) -> usize {
+        self.channel().pool().options().transport.max_message_size
+    }
+
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.load(Acquire)
+    }
+
+    /// Lets the request after the one with this turn start.
+    pub(crate) fn pass(&self, turn: u64) {
+        if self.turn.compare_exchange(turn, turn + 1, AcqRel, Relaxed).is_ok() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.channel().wake();
+        if self.is_closed()
+            && let Some(waker) = self.finisher.lock().take()
+        {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn park(&self, waker: &Waker) {
+        *self.finisher.lock() = Some(waker.clone());
+    }
+
+    /// How many handlers run in tasks of their own.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Acquire)
+    }
+
+    /// Lets a handler that did not finish at once go on in a task of its own.
+    pub(crate) fn spawn(self: &Arc<Self>, id: MessageId, handler: Running) {
+        self.running.fetch_add(1, AcqRel);
+        self.cancellations.lock().entry(id).or_default();
+        let guard = RunningGuard { session: self.clone(), id };
+        let abort = self.tasks.abort.clone();
+        self.tasks.tracker.spawn(async move {
+            let _guard = guard;
+            abort.run_until_cancelled(handler).await;
+        });
+    }
+
+    /// The token that tells the handler of a request that its caller has gone.
+    pub(crate) fn cancellation(&self, id: MessageId) -> CancellationToken {
+        let mut cancellations = self.cancellations.lock();
+        let token = cancellations.entry(id).or_default();
+        token.get_or_insert_with(|| self.closed.child_token()).clone()
+    }
+
+    pub(crate) fn forget_cancellation(&self, id: MessageId) {
+        self.cancellations.lock().remove(&id);
+    }
+
+    /// The caller has given a request up that may be running.
+    pub(crate) fn cancel(&self, id: MessageId) {
+        let token = self.cancellations.lock().get_mut(&id).map(|token| {
+            token.get_or_insert_with(|| self.closed.child_token()).clone()
+        });
+        if let Some(token) = token {
+            token.cancel();
+        }
+    }
+
+    /// Whether the caller is known to have given up a request that runs.
+    pub(crate) fn is_cancelled(&self, id: MessageId) -> bool {
+        let cancellations = self.cancellations.lock();
+        cancellations.get(&id).and_then(Option::as_ref).is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// The stream has ended: handlers are told, and nobody is there to get replies.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+        self.wake();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Bytes of replies that wait to be written.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        match &self.way {
+            Way::Stream(channel) => channel.reply_bytes(),
+            Way::Local(_) => 0,
+        }
+    }
+
+    /// Waits until there is room for another reply of a streaming call. False if the caller has gone.
+    pub(crate) async fn room_for_reply(&self, limit: usize) -> bool {
+        if let Way::Stream(channel) = &self.way {
+            tokio::select! {
+                () = channel.wait_for_replies_below(limit) => {}
+                () = self.closed.cancelled() => {}
+            }
+        }
+        !self.is_closed()
+    }
+
+    /// Sends a reply. `encode` writes `len` bytes. False if the caller has gone.
+    pub(crate) fn reply(
+        &self,
+        id: MessageId,
+        method: &str,
+        len: usize,
+        encode: impl FnOnce(&mut BytesMut),
+    ) -> bool {
+        match &self.way {
+            Way::Stream(channel) => {
+                let outline = wire::Outline::reply(id.to_wire(), method);
+                channel.reply(|buf| wire::encode(buf, &outline, len, encode));
+                !self.is_closed()
+            }
+            Way::Local(channel) => {
+                let mut payload = BytesMut::with_capacity(len);
+                encode(&mut payload);
+                deliver(channel, id, Incoming::Reply(payload.freeze()))
+            }
+        }
+    }
+
+    /// Sends an error reply.
+    pub(crate) fn reply_status(&self, id: MessageId, method: &str, status: &RpcStatus) {
+        match &self.way {
+            Way::Stream(channel) => {
+                channel.reply(|buf| wire::encode_status(buf, id.to_wire(), method, status));
+            }
+            Way::Local(channel) => {
+                deliver(channel, id, wire::incoming_status(status));
+            }
+        }
+    }
+
+    /// Tells the caller that a streaming call has ended well, if it wants to know.
+    pub(crate) fn reply_end(&self, id: MessageId, method: &str) {
+        if self.peer.hears_end {
+            self.reply_status(id, method, &RpcStatus::default());
+        }
+    }
+}
+
+fn deliver(channel: &Channel, id: MessageId, incoming: Incoming) -> bool {
+    let now = tokio::time::Instant::now();
+    let taken = channel.pool().pending().deliver(id, channel.ordinal(), incoming, now);
+    if !taken {
+        channel.counters().late_reply();
+    }
+    taken
+}
+
+struct RunningGuard {
+    session: Arc<Session>,
+    id: MessageId,
+}
+
+impl Drop for RunningGuard {
+    fn drop(&mut self) {
+        self.session.forget_cancellation(self.id);
+        self.session.running.fetch_sub(1, AcqRel);
+        self.session.wake();
+    }
+}

@@ -1,0 +1,110 @@
+//! Counters and gauges of a node.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::channel::queue::QueueCounts;
+use crate::error::NodeErrorKind;
+use crate::sync::Mutex;
+
+/// What one node has done so far, as counted at the moment of asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeStats {
+    /// Where the requests to the node went.
+    pub queue: QueueCounts,
+    /// Calls that the node still owes a reply.
+    pub pending: usize,
+    /// Replies that came after their call had ended, or to calls that nobody made.
+    pub late_replies: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// The moving average of the time to a reply; `None` before the first.
+    pub latency: Option<Duration>,
+}
+
+/// The live counters behind [`NodeStats`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pending: AtomicUsize,
+    late_replies: AtomicU64,
+    connections: AtomicU64,
+    /// Nanoseconds, or 0 before the first reply.
+    latency: AtomicU64,
+    last_error: Mutex<Option<NodeErrorKind>>,
+}
+
+/// Each reply moves the average by this part of the difference, as TCP's smoothed round-trip time (RFC 6298).
+const SMOOTHING: u64 = 8;
+
+impl Counters {
+    pub(crate) fn call_opened(&self) {
+        self.pending.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn call_settled(&self) {
+        self.pending.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn late_reply(&self) {
+        self.late_replies.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    /// Not exact when two replies are counted at once: one of them may be lost, which an average bears.
+    pub(crate) fn replied_after(&self, latency: Duration) {
+        let sample = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let average = match self.latency.load(Relaxed) {
+            0 => sample,
+            old => (old - old / SMOOTHING).saturating_add(sample / SMOOTHING).max(1),
+        };
+        self.latency.store(average, Relaxed);
+    }
+
+    pub(crate) fn failed(&self, kind: NodeErrorKind) {
+        *self.last_error.lock() = Some(kind);
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.load(Relaxed)
+    }
+
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        match self.latency.load(Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    pub(crate) fn last_error(&self) -> Option<NodeErrorKind> {
+        self.last_error.lock().clone()
+    }
+
+    pub(crate) fn snapshot(&self, queue: QueueCounts) -> NodeStats {
+        NodeStats {
+            queue,
+            pending: self.pending(),
+            late_replies: self.late_replies.load(Relaxed),
+            connections: self.connections.load(Relaxed),
+            latency: self.latency(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_is_an_average_that_moves() {
+        let counters = Counters::default();
+        assert_eq!(counters.latency(), None);
+        counters.replied_after(Duration::from_nanos(800));
+        assert_eq!(counters.latency(), Some(Duration::from_nanos(800)));
+        counters.replied_after(Duration::from_nanos(1_600));
+        assert_eq!(counters.latency(), Some(Duration::from_nanos(900)));
+    }
+}

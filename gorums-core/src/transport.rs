@@ -1,0 +1,135 @@
+//! The transport: a duplex of byte batches over one HTTP/2 stream.
+//!
+//! Straight on the `h2` crate, below tonic's codec: a batch of messages is one DATA frame, what is received
+//! is handed on as it is, and it is known what has left the queues. ARCHITECTURE.md has the reasons and the
+//! figures. Nothing outside this module and [`channel::driver`](crate::channel::driver) knows of HTTP/2.
+
+mod connector;
+mod duplex;
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Request, Version};
+
+pub use self::connector::{BoxedIo, Connector, Io, TcpConnector};
+pub(crate) use self::duplex::{Duplex, Received};
+use crate::wire;
+
+/// The window of each stream: how much may be on its way, or wait for a busy handler.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
+const MAX_FRAME: u32 = 1 << 20;
+/// How much h2 keeps for a peer that does not read.
+const SEND_BUFFER: usize = 1 << 20;
+/// h2 counts 256 bytes less its size for each small DATA frame that waits to be read, and closes the
+/// connection when this is used up. A Go peer sends each message as a frame of its own, so a full stream
+/// window of its smallest messages, of some 20 bytes, has to fit.
+const SMALL_FRAME_BUDGET: usize = 64 << 20;
+
+/// The settings of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransportOptions {
+    /// A ping is sent this often, also when the connection is idle.
+    pub(crate) keepalive_interval: Duration,
+    /// A connection whose peer does not answer a ping for so long is dead.
+    pub(crate) keepalive_timeout: Duration,
+    /// The longest message that is accepted, in bytes.
+    pub(crate) max_message_size: usize,
+}
+
+impl Default for TransportOptions {
+    fn default() -> Self {
+        Self {
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(3),
+            max_message_size: 4 << 20,
+        }
+    }
+}
+
+/// Why a connection could not be made, or ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    #[error("{0}")]
+    Http2(#[from] h2::Error),
+    #[error("the server has no node stream (HTTP status {0}); is it a gorums server?")]
+    NotGorums(http::StatusCode),
+    #[error("the server refused the node stream: {0}")]
+    Refused(String),
+    #[error("the peer closed the stream")]
+    Ended,
+    #[error("no answer to a keepalive ping within {0:?}")]
+    KeepaliveTimeout(Duration),
+    #[error("{0}")]
+    Frame(#[from] wire::FrameError),
+    #[error("{0}")]
+    Message(#[from] wire::DecodeError),
+    #[error("the address makes no valid authority: {0}")]
+    Address(#[from] http::Error),
+}
+
+impl TransportError {
+    /// The peer wants fewer keepalive pings, as a gRPC server with an enforcement policy does.
+    pub(crate) fn is_too_many_pings(&self) -> bool {
+        matches!(self, Self::Http2(error) if error.is_go_away() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
+    }
+}
+
+pub(crate) type ClientConnection = h2::client::Connection<BoxedIo, bytes::Bytes>;
+pub(crate) type ServerConnection = h2::server::Connection<BoxedIo, bytes::Bytes>;
+
+/// Opens a node stream over a new connection. The connection has to be polled for anything to happen.
+pub(crate) async fn open(
+    io: BoxedIo,
+    address: &str,
+    headers: &HeaderMap,
+) -> Result<(Duplex, ClientConnection), TransportError> {
+    let (mut client, connection) = h2::client::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAME_BUDGET)
+        .enable_push(false)
+        .handshake(io)
+        .await?;
+    let uri = http::Uri::builder().scheme("http").authority(address).path_and_query(wire::NODE_STREAM).build()?;
+    let mut request = Request::post(uri).version(Version::HTTP_2).body(())?;
+    *request.headers_mut() = headers.clone();
+    let announced = request.headers_mut();
+    announced.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    announced.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    announced.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    announced.insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
+    let (response, sink) = client.send_request(request, false)?;
+    Ok((Duplex::opened(sink, response), connection))
+}
+
+const USER_AGENT: &str = concat!("gorums-rust/", env!("CARGO_PKG_VERSION"));
+/// What this end offers in either direction.
+pub(crate) const OFFERED_FEATURES: &str = "cancel,end";
+
+/// Whether a peer's headers announce a feature.
+pub(crate) fn announces(headers: &HeaderMap, feature: &str) -> bool {
+    let lists = headers.get_all(wire::FEATURES).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|announced| announced.trim() == feature)
+}
+
+/// Accepts a connection.
+pub(crate) async fn accept(io: BoxedIo, max_streams: u32) -> Result<ServerConnection, TransportError> {
+    let connection = h2::server::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAME_BUDGET)
+        .max_concurrent_streams(max_streams)
+        .max_header_list_size(16 << 10)
+        .handshake(io)
+        .await?;
+    Ok(connection)
+}

@@ -1,0 +1,117 @@
+//! One HTTP/2 stream as a duplex of byte batches.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+
+use crate::transport::TransportError;
+
+/// The two directions of a node stream.
+pub(crate) struct Duplex {
+    sink: SendStream<Bytes>,
+    source: Source,
+}
+
+enum Source {
+    /// A Go server sends its headers only together with its first message.
+    AwaitsHeaders(ResponseFuture),
+    Open(RecvStream),
+}
+
+/// What comes from the peer.
+pub(crate) enum Received {
+    /// The peer has answered the request for a stream.
+    Headers(HeaderMap),
+    Data(Bytes),
+}
+
+impl Duplex {
+    pub(crate) fn opened(sink: SendStream<Bytes>, response: ResponseFuture) -> Self {
+        Self { sink, source: Source::AwaitsHeaders(response) }
+    }
+
+    pub(crate) fn accepted(sink: SendStream<Bytes>, source: RecvStream) -> Self {
+        Self { sink, source: Source::Open(source) }
+    }
+
+    /// How many bytes can be sent now, at least 1. Asks for room for up to `wanted` more.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, TransportError>> {
+        loop {
+            self.sink.reserve_capacity(wanted);
+            let room = self.sink.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room));
+            }
+            match ready!(self.sink.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                None => return Poll::Ready(Err(TransportError::Ended)),
+            }
+        }
+    }
+
+    /// Sends bytes for which there is room.
+    pub(crate) fn send(&mut self, data: Bytes) -> Result<(), TransportError> {
+        Ok(self.sink.send_data(data, false)?)
+    }
+
+    /// Sends the end of this direction: what was sent before still arrives.
+    pub(crate) fn finish(&mut self) {
+        // The stream may be gone already; then there is nothing to finish.
+        let _ = self.sink.send_data(Bytes::new(), true);
+    }
+
+    /// Sends the end of this direction as a gRPC server does, with a status.
+    pub(crate) fn finish_with_status(&mut self, status: &tonic::Status) {
+        let mut trailers = HeaderMap::new();
+        if status.add_header(&mut trailers).is_ok() {
+            let _ = self.sink.send_trailers(trailers);
+        }
+    }
+
+    /// Gives the stream up.
+    pub(crate) fn reset(&mut self) {
+        self.sink.send_reset(Reason::CANCEL);
+    }
+
+    /// What comes next; `None` after the last.
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Received>, TransportError>> {
+        match &mut self.source {
+            Source::AwaitsHeaders(response) => {
+                let response = ready!(Pin::new(response).poll(cx))?;
+                let (head, body) = response.into_parts();
+                if head.status != http::StatusCode::OK {
+                    return Poll::Ready(Err(TransportError::NotGorums(head.status)));
+                }
+                if let Some(status) = tonic::Status::from_header_map(&head.headers)
+                    && status.code() != tonic::Code::Ok
+                {
+                    return Poll::Ready(Err(TransportError::Refused(status.to_string())));
+                }
+                self.source = Source::Open(body);
+                Poll::Ready(Ok(Some(Received::Headers(head.headers))))
+            }
+            Source::Open(body) => match ready!(body.poll_data(cx)) {
+                Some(Ok(data)) => Poll::Ready(Ok(Some(Received::Data(data)))),
+                Some(Err(error)) => Poll::Ready(Err(error.into())),
+                None => Poll::Ready(Ok(None)),
+            },
+        }
+    }
+
+    /// The peer may send this many bytes more.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        if let Source::Open(body) = &mut self.source {
+            // Fails only if more is released than was received, which the driver's count excludes.
+            let _ = body.flow_control().release_capacity(bytes);
+        }
+    }
+}

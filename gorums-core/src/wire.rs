@@ -1,0 +1,54 @@
+//! The wire format: what one message on a node stream looks like.
+//!
+//! A node stream is a gRPC bidirectional stream (`/stream.Gorums/NodeStream`). Each gRPC message is one
+//! [`Envelope`] behind the usual prefix of five bytes: a 0 (not compressed) and the length, big-endian.
+//! The format is that of Go Gorums. Two additions are invisible to it: the remaining time of a request
+//! travels as the metadata entry `grpc-timeout`, and what both ends have announced with the header
+//! [`FEATURES`] may be used on the stream.
+
+mod envelope;
+mod messages;
+mod timeout;
+
+pub use self::envelope::{DecodeError, Entry, Envelope, RpcStatus};
+pub use self::messages::{FrameError, Messages};
+pub(crate) use self::envelope::{Outline, encode, encode_status};
+
+/// The path of the gRPC method that carries a node stream.
+pub const NODE_STREAM: &str = "/stream.Gorums/NodeStream";
+
+/// The request header with the dialling node's id: absent for a plain client, 0 for a client that wants
+/// calls back and has no id, else the id of a known peer.
+pub const NODE_ID: &str = "gorums-node-id";
+
+/// The header, of the request and of the response, that lists optional features, separated by commas.
+pub const FEATURES: &str = "gorums-features";
+
+/// The feature `cancel`: a request that is given up is followed by a message of its id with the method
+/// [`CANCEL`].
+pub const FEATURE_CANCEL: &str = "cancel";
+
+/// The feature `end`: the replies of a streaming call end with a message that has the status OK.
+pub const FEATURE_END: &str = "end";
+
+/// The method of a cancellation message.
+pub const CANCEL: &str = "gorums.Cancel";
+
+/// The length of the prefix of a gRPC message.
+pub(crate) const PREFIX: usize = 5;
+
+/// The status of a request whose method is not known.
+pub(crate) fn no_handler(method: &str) -> RpcStatus {
+    RpcStatus::from_status(&tonic::Status::unimplemented(format!("no handler registered for method {method}")))
+}
+
+/// What the caller of a request gets for a status.
+pub(crate) fn incoming_status(status: &RpcStatus) -> crate::router::entry::Incoming {
+    use crate::error::{Fault, NodeErrorKind};
+    use crate::router::entry::Incoming;
+    if status.code == 0 {
+        Incoming::End
+    } else {
+        Incoming::Failure(Fault::sent(NodeErrorKind::Status(status.to_status()), None))
+    }
+}

@@ -1,0 +1,217 @@
+//! One message: its fields, encoded and decoded.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
+use tonic::{Code, Status};
+
+use super::{PREFIX, timeout};
+
+/// One message of a node stream, as `stream.Message` of Go Gorums.
+///
+/// Decoding copies nothing: `method`, `payload` and the entries share the buffer that was received.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Envelope {
+    /// Field 1: the id of the request; a reply carries the same.
+    #[prost(uint64, tag = "1")]
+    pub message_seq_no: u64,
+    /// Field 2: the full method name, as `storage.Storage.ReadQC`, in UTF-8.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub method: Bytes,
+    /// Field 3: only in error replies.
+    #[prost(message, optional, tag = "3")]
+    pub status: Option<RpcStatus>,
+    /// Field 4: metadata of a request.
+    #[prost(message, repeated, tag = "4")]
+    pub entry: Vec<Entry>,
+    /// Field 5: the request or reply, encoded.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub payload: Bytes,
+}
+
+/// A metadata entry. A key may occur more than once.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Entry {
+    /// The key, in lower case.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// The value.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RpcStatus {
+    /// The gRPC code.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// The error in words.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub message: Bytes,
+    /// Any further details, each an encoded `google.protobuf.Any`.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub details: Vec<Bytes>,
+}
+
+/// A message that is not a valid envelope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not valid protobuf.
+    #[error("not an envelope: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// The method is not UTF-8.
+    #[error("the method name is not UTF-8")]
+    Method,
+}
+
+impl Envelope {
+    /// Decodes the message behind a prefix.
+    pub fn from_message(message: Bytes) -> Result<Self, DecodeError> {
+        let envelope = Self::decode(message)?;
+        if std::str::from_utf8(&envelope.method).is_err() {
+            return Err(DecodeError::Method);
+        }
+        Ok(envelope)
+    }
+
+    /// The method's name.
+    pub fn method_name(&self) -> &str {
+        std::str::from_utf8(&self.method).unwrap_or_default()
+    }
+
+    /// The remaining time that the caller gives this request, if it says so.
+    pub fn timeout(&self) -> Option<Duration> {
+        let entry = self.entry.iter().find(|entry| *entry.key == *timeout::TIMEOUT.as_bytes())?;
+        timeout::parse(&entry.value)
+    }
+
+    /// The metadata of the request, without the deadline. Entries that HTTP would not allow are left out.
+    pub fn metadata(entries: &[Entry]) -> MetadataMap {
+        let mut headers = http::HeaderMap::with_capacity(entries.len());
+        for Entry { key, value } in entries {
+            let name = http::HeaderName::from_bytes(key);
+            let value = http::HeaderValue::from_bytes(value);
+            if let (Ok(name), Ok(value)) = (name, value)
+                && name != timeout::TIMEOUT
+            {
+                headers.append(name, value);
+            }
+        }
+        MetadataMap::from_headers(headers)
+    }
+}
+
+impl RpcStatus {
+    /// The form that handlers and callers use.
+    pub fn to_status(&self) -> Status {
+        let message = String::from_utf8_lossy(&self.message).into_owned();
+        let details = if self.details.is_empty() { Bytes::new() } else { self.encode_to_vec().into() };
+        Status::with_details(Code::from_i32(self.code), message, details)
+    }
+
+    /// The form on the wire. tonic keeps details as an encoded `google.rpc.Status`.
+    pub fn from_status(status: &Status) -> Self {
+        let details = Self::decode(status.details()).map(|whole| whole.details).unwrap_or_default();
+        let message = Bytes::copy_from_slice(status.message().as_bytes());
+        Self { code: status.code() as i32, message, details }
+    }
+}
+
+/// All of a message but its payload.
+pub(crate) struct Outline<'a> {
+    pub(crate) id: u64,
+    pub(crate) method: &'a str,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) metadata: Option<&'a MetadataMap>,
+}
+
+impl<'a> Outline<'a> {
+    pub(crate) fn reply(id: u64, method: &'a str) -> Self {
+        Self { id, method, timeout: None, metadata: None }
+    }
+}
+
+/// Appends a message with its prefix to `buf`. `payload` writes `payload_len` bytes.
+pub(crate) fn encode(
+    buf: &mut BytesMut,
+    outline: &Outline<'_>,
+    payload_len: usize,
+    payload: impl FnOnce(&mut BytesMut),
+) {
+    let start = begin(buf, outline, payload_len + 10);
+    if payload_len > 0 {
+        buf.put_u8(0x2a);
+        put_varint(buf, payload_len as u64);
+        payload(buf);
+    }
+    finish(buf, start);
+}
+
+/// Appends an error reply, or the end of a streaming call, with its prefix to `buf`.
+pub(crate) fn encode_status(buf: &mut BytesMut, id: u64, method: &str, status: &RpcStatus) {
+    let start = begin(buf, &Outline::reply(id, method), status.encoded_len() + 10);
+    buf.put_u8(0x1a);
+    put_varint(buf, status.encoded_len() as u64);
+    status.encode_raw(buf);
+    finish(buf, start);
+}
+
+fn begin(buf: &mut BytesMut, outline: &Outline<'_>, room: usize) -> usize {
+    let start = buf.len();
+    buf.reserve(PREFIX + 10 + 10 + outline.method.len() + room);
+    buf.put_bytes(0, PREFIX);
+    if outline.id != 0 {
+        buf.put_u8(0x08);
+        put_varint(buf, outline.id);
+    }
+    put_field(buf, 0x12, outline.method.as_bytes());
+    if let Some(timeout) = outline.timeout {
+        let (digits, len) = timeout::format(timeout);
+        put_entry(buf, timeout::TIMEOUT.as_bytes(), &digits[..len]);
+    }
+    for entry in outline.metadata.iter().flat_map(|metadata| metadata.iter()) {
+        match entry {
+            KeyAndValueRef::Ascii(key, value) => put_entry(buf, key.as_str().as_bytes(), value.as_bytes()),
+            KeyAndValueRef::Binary(key, value) => {
+                put_entry(buf, key.as_str().as_bytes(), value.as_encoded_bytes());
+            }
+        }
+    }
+    start
+}
+
+fn finish(buf: &mut BytesMut, start: usize) {
+    let len = (buf.len() - start - PREFIX) as u32;
+    buf[start + 1..start + PREFIX].copy_from_slice(&len.to_be_bytes());
+}
+
+fn put_entry(buf: &mut BytesMut, key: &[u8], value: &[u8]) {
+    let len = field_len(key) + field_len(value);
+    buf.put_u8(0x22);
+    put_varint(buf, len as u64);
+    put_field(buf, 0x0a, key);
+    put_field(buf, 0x12, value);
+}
+
+fn field_len(bytes: &[u8]) -> usize {
+    if bytes.is_empty() { 0 } else { 1 + prost::length_delimiter_len(bytes.len()) + bytes.len() }
+}
+
+fn put_field(buf: &mut BytesMut, key: u8, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        buf.put_u8(key);
+        put_varint(buf, bytes.len() as u64);
+        buf.extend_from_slice(bytes);
+    }
+}
+
+fn put_varint(buf: &mut BytesMut, mut value: u64) {
+    while value >= 0x80 {
+        buf.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    buf.put_u8(value as u8);
+}

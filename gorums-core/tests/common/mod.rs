@@ -1,0 +1,158 @@
+//! A service by hand, and clusters of it.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gorums_core::{
+    CallType, Configuration, Method, Methods, Server, ServerContext, ServerHandle, Service, Status, Updates,
+};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Text {
+    #[prost(string, tag = "1")]
+    pub text: String,
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+}
+
+pub fn text(text: &str) -> Text {
+    Text { text: text.into(), number: 0 }
+}
+
+pub fn number(number: u64) -> Text {
+    Text { text: String::new(), number }
+}
+
+pub const ECHO: Method<Text, Text> = Method::prost("test.Test.Echo", CallType::QuorumCall);
+pub const SAFE: Method<Text, Text> = Method::prost("test.Test.Safe", CallType::QuorumCall).idempotent();
+pub const UNKNOWN: Method<Text, Text> = Method::prost("test.Test.Unknown", CallType::QuorumCall);
+pub const NOTE: Method<Text, ()> = Method::prost("test.Test.Note", CallType::Multicast);
+pub const COUNT: Method<Text, Text> = Method::prost("test.Test.Count", CallType::StreamingQuorumCall);
+
+/// What the handlers saw, in order.
+#[derive(Default)]
+pub struct Seen {
+    pub texts: Mutex<Vec<String>>,
+    pub numbers: Mutex<Vec<u64>>,
+    pub cancelled: AtomicU64,
+    pub updates: AtomicU64,
+    pub last_remaining: Mutex<Option<Duration>>,
+}
+
+#[derive(Clone)]
+pub struct Test {
+    pub id: u64,
+    pub seen: Arc<Seen>,
+}
+
+impl Test {
+    pub fn new(id: u64) -> Self {
+        Self { id, seen: Arc::default() }
+    }
+
+    /// Commands are in the text: `sleep:<ms>`, `release-sleep:<ms>`, `fail`, `panic`, `hang`, `fail:<id>`, `hang:<id>`.
+    async fn echo(&self, ctx: &ServerContext, request: Text) -> Result<Text, Status> {
+        self.seen.texts.lock().unwrap().push(request.text.clone());
+        self.seen.numbers.lock().unwrap().push(request.number);
+        *self.seen.last_remaining.lock().unwrap() = ctx.remaining();
+        let (command, argument) = request.text.split_once(':').unwrap_or((&request.text, ""));
+        let here = argument.is_empty() || argument == self.id.to_string();
+        match command {
+            "sleep" => tokio::time::sleep(Duration::from_millis(argument.parse().unwrap())).await,
+            "release-sleep" => {
+                ctx.release();
+                tokio::time::sleep(Duration::from_millis(argument.parse().unwrap())).await;
+            }
+            "yield-release" => {
+                ctx.release();
+                tokio::task::yield_now().await;
+            }
+            "fail" if here => return Err(Status::failed_precondition("told to fail")),
+            "panic" => panic!("told to panic"),
+            "hang" if here => {
+                ctx.cancelled().await;
+                self.seen.cancelled.fetch_add(1, Ordering::SeqCst);
+                return Err(Status::cancelled("gone"));
+            }
+            "meta" => {
+                let value = ctx.metadata().get("x-trace").map(|v| v.to_str().unwrap().to_owned());
+                return Ok(Text { text: value.unwrap_or_default(), number: self.id });
+            }
+            _ => {}
+        }
+        Ok(Text { text: request.text, number: self.id })
+    }
+
+    async fn count(&self, request: Text, updates: &mut Updates<Text>) -> Result<(), Status> {
+        let limit = if request.number == 0 { u64::MAX } else { request.number };
+        for number in 1..=limit {
+            self.seen.updates.fetch_add(1, Ordering::SeqCst);
+            updates.send(Text { text: self.id.to_string(), number }).await?;
+            tokio::task::yield_now().await;
+        }
+        if request.text == "fail" { Err(Status::aborted("told to fail")) } else { Ok(()) }
+    }
+}
+
+impl Service for Test {
+    const NAME: &'static str = "test.Test";
+
+    fn register(self, methods: &mut Methods) {
+        let inner = Arc::new(self);
+        methods.two_way(&ECHO, &inner, |inner, ctx, request| async move { inner.echo(&ctx, request).await });
+        methods.two_way(&SAFE, &inner, |inner, ctx, request| async move { inner.echo(&ctx, request).await });
+        methods.one_way(&NOTE, &inner, |inner, ctx, request| async move {
+            let _ = inner.echo(&ctx, request).await;
+        });
+        methods.streaming(&COUNT, &inner, |inner, _ctx, request, mut updates| async move {
+            inner.count(request, &mut updates).await
+        });
+    }
+}
+
+pub struct Cluster {
+    pub addresses: Vec<SocketAddr>,
+    pub nodes: Vec<Test>,
+    pub handles: Vec<ServerHandle>,
+}
+
+impl Cluster {
+    pub async fn start(size: u64) -> Self {
+        let mut cluster = Self { addresses: Vec::new(), nodes: Vec::new(), handles: Vec::new() };
+        for id in 1..=size {
+            let node = Test::new(id);
+            let server = Server::builder().add_service(node.clone()).bind("127.0.0.1:0").await.unwrap();
+            cluster.addresses.push(server.local_addr());
+            cluster.nodes.push(node);
+            cluster.handles.push(server.handle());
+            tokio::spawn(server.serve());
+        }
+        cluster
+    }
+
+    pub fn configuration(&self) -> Configuration {
+        Configuration::builder().nodes(self.addresses.iter().map(ToString::to_string)).connect_lazy().unwrap()
+    }
+
+    pub fn seen(&self, index: usize) -> Vec<u64> {
+        self.nodes[index].seen.numbers.lock().unwrap().clone()
+    }
+}
+
+/// Waits until a condition holds. The limit only turns a hang into a failure.
+pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(what, wait).await;
+}
+
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.unwrap_or_else(|_| panic!("{what}: hangs"))
+}

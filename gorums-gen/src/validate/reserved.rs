@@ -1,0 +1,66 @@
+//! Names that a method cannot have, as calls by it would find something else, or nothing for sure.
+//!
+//! An inherent method hides a trait's method of the same name, and two traits that have it make
+//! the call ambiguous.
+
+use crate::model::Target;
+
+/// Methods of `Configuration`, of `QuorumConfiguration`, and of the trait by which calls are made on them.
+pub const CONFIGURATION: &[&str] = &[
+    "all",
+    "builder",
+    "close",
+    "configuration",
+    "connected",
+    "contains",
+    "difference",
+    "extend",
+    "first",
+    "is_empty",
+    "iter",
+    "len",
+    "majority",
+    "multicast",
+    "node",
+    "node_ids",
+    "nodes",
+    "pending",
+    "quorum",
+    "quorum_call",
+    "sorted_by",
+    "stats",
+    "streaming_call",
+    "take",
+    "threshold",
+    "union",
+    "wait_connected",
+    "without",
+    "without_errors",
+    "without_kinds",
+];
+
+/// Methods of `Node`, and of the trait by which calls are made on it.
+pub const NODE: &[&str] = &[
+    "address",
+    "id",
+    "is_connected",
+    "is_local",
+    "last_error",
+    "latency",
+    "pending",
+    "rpc",
+    "stats",
+    "unicast",
+];
+
+/// Methods of the traits that every file has in scope.
+pub const PRELUDE: &[&str] = &["clone", "eq", "into", "into_iter", "ne", "to_owned", "to_string", "try_into"];
+
+/// Whose method the name is, if calls on the target cannot have it.
+pub(super) fn owner(name: &str, target: Target) -> Option<&'static str> {
+    let (names, owner) = match target {
+        Target::Configuration => (CONFIGURATION, "Configuration"),
+        Target::Node => (NODE, "Node"),
+    };
+    (names.contains(&name) || PRELUDE.contains(&name)).then_some(owner)
+}

@@ -1,0 +1,4 @@
+#[gorums_macros::service]
+struct Storage;
+
+fn main() {}
