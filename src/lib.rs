@@ -9,11 +9,8 @@ pub use gorums_core::codegen;
 /// Includes what [`gorums-gen`](https://docs.rs/gorums-gen) generated from a `.proto` in `build.rs`: the
 /// messages and services of one protobuf package.
 ///
-/// ```ignore
-/// mod storage {
-///     gorums::include_proto!("storage.v1");
-/// }
-/// ```
+/// `mod storage { gorums::include_proto!("storage.v1"); }` includes the package `storage.v1`; `"_"` stands for
+/// files without a package.
 #[macro_export]
 macro_rules! include_proto {
     ($package:tt) => {

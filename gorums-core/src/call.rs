@@ -18,7 +18,7 @@ pub(crate) mod tally;
 
 pub use self::correctable::Correctable;
 pub use self::oneway::{Multicast, Unicast};
-pub use self::quorum::{QuorumCall, QuorumFuture, QuorumFunctionFuture};
+pub use self::quorum::{QuorumCall, QuorumFunctionFuture, QuorumFuture};
 pub use self::reach::Reach;
 pub use self::replies::{NodeReply, Replies};
 pub use self::reply_set::{Decision, QuorumFunction, ReachWith, ReplySet};

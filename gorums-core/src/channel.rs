@@ -13,8 +13,8 @@ pub(crate) mod outbound;
 pub(crate) mod queue;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -122,8 +122,8 @@ impl Channel {
     }
 
     /// Offers a request to the queue, without waiting.
-    pub(crate) fn offer(&self, request: Outgoing) -> Result<(), Fault> {
-        let pushed = self.queue.lock().push(request);
+    pub(crate) fn offer(&self, request: Outgoing, now: Instant) -> Result<(), Fault> {
+        let pushed = self.queue.lock().push(request, now);
         match pushed {
             Push::Queued(waker) => wake(waker),
             Push::Dropped(dropped, waker) => {
@@ -265,7 +265,10 @@ impl Channel {
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").field("id", &self.id).field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Channel")
+            .field("id", &self.id)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 

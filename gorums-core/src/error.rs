@@ -9,6 +9,6 @@ mod node;
 mod quorum;
 
 pub use self::config::{ConfigError, ServerError};
-pub use self::node::{NodeError, NodeErrorKind};
 pub(crate) use self::node::{Fault, Source};
+pub use self::node::{NodeError, NodeErrorKind};
 pub use self::quorum::{QuorumError, QuorumErrorKind};

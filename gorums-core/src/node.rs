@@ -34,6 +34,18 @@ impl Node {
         node
     }
 
+    /// Nodes with ids from 1 to `size` that nothing drives.
+    #[cfg(test)]
+    pub(crate) fn detached(size: u32) -> crate::Configuration {
+        let pool = crate::pool::Pool::detached();
+        let nodes = (1..=size).filter_map(NodeId::new).map(|id| {
+            let address = format!("node{id}:1").into();
+            Self::new(Channel::new(pool.clone(), id, address, pool.options().limits))
+        });
+        let nodes = nodes.collect();
+        crate::Configuration::from_nodes(pool, nodes)
+    }
+
     pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
         Self { handle }
     }
@@ -98,7 +110,10 @@ impl Hash for Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", &self.id()).field("address", &self.address()).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("id", &self.id())
+            .field("address", &self.address())
+            .finish_non_exhaustive()
     }
 }
 

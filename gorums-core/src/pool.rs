@@ -14,7 +14,7 @@ use crate::channel::queue::QueueLimits;
 use crate::id::{Initiator, NodeId};
 use crate::node::Handle;
 use crate::router::pending::PendingTable;
-use crate::transport::{Connector, TransportOptions};
+use crate::transport::{Connector, TcpConnector, TransportOptions};
 
 /// What holds for all the nodes of a pool unless a call says otherwise.
 #[derive(Clone)]
@@ -30,6 +30,21 @@ pub(crate) struct PoolOptions {
     pub(crate) connector: Arc<dyn Connector>,
     /// Sent with the headers of each stream.
     pub(crate) headers: http::HeaderMap,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            limits: QueueLimits::default(),
+            backoff: Backoff::default(),
+            connect_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(1),
+            transport: TransportOptions::default(),
+            connector: Arc::new(TcpConnector),
+            headers: http::HeaderMap::new(),
+        }
+    }
 }
 
 pub(crate) struct Pool {
@@ -51,6 +66,12 @@ impl Pool {
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
+    }
+
+    /// A pool for tests without connections.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Arc<Self> {
+        Self::new(Initiator::Client, PoolOptions::default())
     }
 
     pub(crate) fn pending(&self) -> &PendingTable {

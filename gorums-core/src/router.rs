@@ -57,9 +57,7 @@ impl MessageRouter {
         let incoming = match envelope.status {
             None => Incoming::Reply(envelope.payload),
             Some(status) if status.code == 0 => Incoming::End,
-            Some(status) => {
-                Incoming::Failure(Fault::sent(NodeErrorKind::Status(status.to_status()), None))
-            }
+            Some(status) => Incoming::Failure(Fault::sent(NodeErrorKind::Status(status.to_status()), None)),
         };
         if !self.channel.pool().pending().deliver(id, self.channel.ordinal(), incoming, now) {
             self.channel.counters().late_reply();

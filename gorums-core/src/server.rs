@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use self::builder::ServerBuilder;
-pub use self::listen::{BoundServer, Incoming, ServerHandle};
 use self::handler::Methods;
+pub use self::listen::{BoundServer, Incoming, ServerHandle};
 use self::session::Tasks;
 use crate::pool::Pool;
 

@@ -1,14 +1,14 @@
 //! The primitives that concurrent parts are built from: the real ones, or loom's models of them.
 
-#[cfg(not(loom))]
-pub(crate) use std::sync::MutexGuard;
 #[cfg(loom)]
 pub(crate) use loom::sync::MutexGuard;
-
 #[cfg(not(loom))]
-use std::sync as imp;
+pub(crate) use std::sync::MutexGuard;
+
 #[cfg(loom)]
 use loom::sync as imp;
+#[cfg(not(loom))]
+use std::sync as imp;
 
 use std::sync::PoisonError;
 

@@ -97,7 +97,8 @@ pub(crate) async fn open(
         .enable_push(false)
         .handshake(io)
         .await?;
-    let uri = http::Uri::builder().scheme("http").authority(address).path_and_query(wire::NODE_STREAM).build()?;
+    let uri =
+        http::Uri::builder().scheme("http").authority(address).path_and_query(wire::NODE_STREAM).build()?;
     let mut request = Request::post(uri).version(Version::HTTP_2).body(())?;
     *request.headers_mut() = headers.clone();
     let announced = request.headers_mut();

@@ -11,8 +11,8 @@ mod messages;
 mod timeout;
 
 pub use self::envelope::{DecodeError, Entry, Envelope, RpcStatus};
-pub use self::messages::{FrameError, Messages};
 pub(crate) use self::envelope::{Outline, encode, encode_status};
+pub use self::messages::{FrameError, Messages};
 
 /// The path of the gRPC method that carries a node stream.
 pub const NODE_STREAM: &str = "/stream.Gorums/NodeStream";
@@ -39,7 +39,9 @@ pub(crate) const PREFIX: usize = 5;
 
 /// The status of a request whose method is not known.
 pub(crate) fn no_handler(method: &str) -> RpcStatus {
-    RpcStatus::from_status(&tonic::Status::unimplemented(format!("no handler registered for method {method}")))
+    RpcStatus::from_status(&tonic::Status::unimplemented(format!(
+        "no handler registered for method {method}"
+    )))
 }
 
 /// What the caller of a request gets for a status.

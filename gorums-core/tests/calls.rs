@@ -23,7 +23,8 @@ async fn terminals_count_successes() {
     assert_eq!(call().threshold(2).await.unwrap().text, "hello");
     assert_eq!(configuration.all().quorum_call(&ECHO, text("hello")).await.unwrap().text, "hello");
     let sum = call().quorum(|replies: &mut ReplySet<common::Text>| {
-        (replies.success_count() == 3).then(|| replies.successes().map(|(_, reply)| reply.number).sum::<u64>())
+        (replies.success_count() == 3)
+            .then(|| replies.successes().map(|(_, reply)| reply.number).sum::<u64>())
     });
     assert_eq!(sum.await.unwrap(), 6);
     assert_eq!(configuration.pending(), 0);
@@ -52,7 +53,8 @@ async fn a_sent_call_is_a_stream_of_replies() {
 async fn an_impossible_quorum_fails_at_once_and_names_the_nodes() {
     let cluster = Cluster::start(3).await;
     let configuration = cluster.configuration();
-    let error = within("impossible", configuration.quorum_call(&ECHO, text("fail:2")).all()).await.unwrap_err();
+    let error =
+        within("impossible", configuration.quorum_call(&ECHO, text("fail:2")).all()).await.unwrap_err();
     assert_eq!(error.kind(), QuorumErrorKind::Incomplete);
     assert_eq!(error.nodes().len(), 1);
     assert_eq!(error.nodes()[0].node(), 2);
@@ -88,13 +90,15 @@ async fn dropping_a_call_removes_it_and_tells_the_handler() {
     let configuration = cluster.configuration();
     configuration.quorum_call(&ECHO, text("warm up")).all().await.unwrap();
     let replies = configuration.quorum_call(&ECHO, text("hang")).send();
-    eventually("started", || cluster.nodes.iter().all(|node| node.seen.texts.lock().unwrap().len() == 2)).await;
+    eventually("started", || cluster.nodes.iter().all(|node| node.seen.texts.lock().unwrap().len() == 2))
+        .await;
     assert_eq!(configuration.pending(), 1);
     assert_eq!(configuration.nodes()[0].pending(), 1);
     drop(replies);
     assert_eq!(configuration.pending(), 0);
     assert!(configuration.iter().all(|node| node.pending() == 0));
-    eventually("told", || cluster.nodes.iter().all(|node| node.seen.cancelled.load(Ordering::SeqCst) == 1)).await;
+    eventually("told", || cluster.nodes.iter().all(|node| node.seen.cancelled.load(Ordering::SeqCst) == 1))
+        .await;
 }
 
 #[tokio::test]
@@ -102,7 +106,8 @@ async fn errors_of_handlers() {
     let cluster = Cluster::start(1).await;
     let configuration = cluster.configuration();
     let node = configuration.node(1).unwrap();
-    let code = async |call: gorums_core::Rpc<_, common::Text>| call.await.unwrap_err().status().unwrap().code();
+    let code =
+        async |call: gorums_core::Rpc<_, common::Text>| call.await.unwrap_err().status().unwrap().code();
     assert_eq!(code(node.rpc(&ECHO, text("fail"))).await, Code::FailedPrecondition);
     assert_eq!(code(node.rpc(&ECHO, text("panic"))).await, Code::Internal);
     assert_eq!(code(node.rpc(&UNKNOWN, text("x"))).await, Code::Unimplemented);

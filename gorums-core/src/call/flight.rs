@@ -10,11 +10,11 @@ use tonic::Status;
 
 use crate::call::options::{CallOptions, Timeout};
 use crate::call::tally::{Outcome, Tally};
-use crate::channel::queue::{Awaits, Outgoing};
+use crate::channel::queue::{Awaits, Outgoing, Overflow};
 use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::id::MessageId;
 use crate::method::{MessageError, Method};
-use crate::node::Targets;
+use crate::node::{Node, Targets};
 use crate::pool::Pool;
 use crate::router::entry::{Entry, Look, Mode, Progress, RawReplies, RawReply};
 use crate::wire;
@@ -55,9 +55,15 @@ impl<Req, Resp> Description<Req, Resp> {
         self.start(Mode::Streaming { limit: limit.max(1), overflow })
     }
 
-    /// Starts a one-way call that ends when the tally is decided about the hand-over.
-    pub(crate) fn start_handover(self, tally: Tally) -> Call<Resp> {
-        self.start(Mode::Handover(tally))
+    /// Starts a one-way call that ends when the tally is decided about the hand-over. Gives back the requests
+    /// that want to wait until there is room for them.
+    pub(crate) fn start_handover(self, tally: Tally) -> (Call<Resp>, Vec<(Node, Outgoing)>) {
+        let mut waiting = Vec::new();
+        let call = self.start_with(Mode::Handover(tally), |node, request, fault| {
+            let waits = request.overflow == Overflow::Wait && matches!(fault.kind, NodeErrorKind::QueueFull);
+            if waits { waiting.push((node.clone(), request.clone())) } else { fail(node, request, fault) }
+        });
+        (call, waiting)
     }
 
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -74,6 +80,10 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 
     fn start(self, mode: Mode) -> Call<Resp> {
+        self.start_with(mode, fail)
+    }
+
+    fn start_with(self, mode: Mode, failed: impl FnMut(&Node, &Outgoing, Fault)) -> Call<Resp> {
         let now = Instant::now();
         let deadline = self.deadline(now);
         let streaming = matches!(mode, Mode::Streaming { .. });
@@ -89,18 +99,13 @@ impl<Req, Resp> Description<Req, Resp> {
             refused: RawReplies::new(),
         };
         let Some(pool) = call.pool() else { return call };
-        match pool.pending().register(Entry::new(self.targets.clone(), mode, now)) {
-            Ok(id) => {
-                call.id = Some(id);
-                self.offer(id, awaits, deadline, now, |target, fault| {
-                    let ordinal = target.channel().ordinal();
-                    target.channel().pool().pending().fail(id, ordinal, fault);
-                });
-            }
-            Err(entry) => {
-                let full = |target| RawReply { target, result: Err(Fault::unsent(NodeErrorKind::QueueFull, None)) };
-                call.refused = (0..entry.targets.len()).map(full).collect();
-            }
+        if let Some(id) = pool.pending().register(Entry::new(self.targets.clone(), mode, now)) {
+            call.id = Some(id);
+            self.offer(id, awaits, deadline, now, failed);
+        } else {
+            let full = || Err(Fault::unsent(NodeErrorKind::QueueFull, None));
+            call.refused =
+                (0..self.targets.len()).map(|target| RawReply { target, result: full() }).collect();
         }
         call
     }
@@ -111,7 +116,7 @@ impl<Req, Resp> Description<Req, Resp> {
         if let Some(node) = self.targets.iter().next() {
             let id = node.channel().pool().pending().one_way_id();
             let now = Instant::now();
-            self.offer(id, Awaits::Nothing, self.deadline(now), now, |target, fault| {
+            self.offer(id, Awaits::Nothing, self.deadline(now), now, |target, _, fault| {
                 errors.push(fault.at(target.id(), target.channel().address().clone()));
             });
         }
@@ -124,7 +129,7 @@ impl<Req, Resp> Description<Req, Resp> {
         awaits: Awaits,
         deadline: Option<Instant>,
         now: Instant,
-        mut failed: impl FnMut(&crate::node::Node, Fault),
+        mut failed: impl FnMut(&Node, &Outgoing, Fault),
     ) {
         let frame = self.encode(id, deadline.map(|deadline| deadline.saturating_duration_since(now)));
         let request = Outgoing {
@@ -140,10 +145,10 @@ impl<Req, Resp> Description<Req, Resp> {
             let limit = target.channel().pool().options().transport.max_message_size;
             let offered = match too_long(request.frame.len() - wire::PREFIX, limit) {
                 Some(fault) => Err(fault),
-                None => target.channel().offer(request.clone()),
+                None => target.channel().offer(request.clone(), now),
             };
             if let Err(fault) = offered {
-                failed(target, fault);
+                failed(target, &request, fault);
             }
         }
     }
@@ -167,6 +172,11 @@ impl<Req: fmt::Debug, Resp> fmt::Debug for Description<Req, Resp> {
             .field("options", &self.options)
             .finish()
     }
+}
+
+/// The call failed at a node before the request was sent.
+pub(crate) fn fail(node: &Node, request: &Outgoing, fault: Fault) {
+    node.channel().pool().pending().fail(request.id, node.channel().ordinal(), fault);
 }
 
 fn too_long(len: usize, limit: usize) -> Option<Fault> {
@@ -326,4 +336,3 @@ impl<Resp> Call<Resp> {
         }
     }
 }
-

@@ -2,42 +2,47 @@
 
 use std::fmt;
 use std::future::IntoFuture;
+use std::pin::pin;
 
-use futures_util::future::{BoxFuture, join_all};
-use tokio::time::timeout_at;
+use futures_util::future::{BoxFuture, Either, join_all, select};
+use tokio::time::Instant;
 
-use crate::call::flight::Description;
+use crate::call::flight::{Description, fail};
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
 use crate::call::tally::{Quorum, Tally};
-use crate::channel::queue::Overflow;
+use crate::channel::queue::{Outgoing, Overflow};
 use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::method::Method;
-use crate::node::Targets;
+use crate::node::{Node, Targets};
 
 impl<Req> Description<Req, ()> {
-    /// Starts the call, after there is room for it if it wants to wait for that, and waits for the hand-over.
-    async fn hand_over(mut self, quorum: Quorum) -> Result<(), QuorumError> {
-        if self.options.overflow == Overflow::Wait {
-            let len = (self.method.request.len)(&self.request) + self.method.name().len() + 64;
-            let now = tokio::time::Instant::now();
-            let room = join_all(self.targets.iter().map(|node| node.channel().wait_for_room(len)));
-            if let Some(deadline) = self.deadline(now) {
-                // Without room by then, the queues refuse it, and the error says so.
-                let _ = timeout_at(deadline, room).await;
-                self.options.timeout = crate::call::options::Timeout::After(deadline - now);
-            } else {
-                room.await;
-            }
-        }
-        let call = self.start_handover_for(quorum);
-        let progress = Counted::new(quorum, &call);
-        Reach::new(call, progress, QuorumErrorKind::SendFailure).await
-    }
-
-    fn start_handover_for(self, quorum: Quorum) -> crate::call::flight::Call<()> {
+    /// Starts the call and waits for the hand-over. Where there is no room, waits for that too if it is to.
+    async fn hand_over(self, quorum: Quorum) -> Result<(), QuorumError> {
         let tally = Tally::new(quorum, self.size());
-        self.start_handover(tally)
+        let (call, waiting) = self.start_handover(tally);
+        let progress = Counted::new(quorum, &call);
+        let reach = Reach::new(call, progress, QuorumErrorKind::SendFailure);
+        if waiting.is_empty() {
+            return reach.await;
+        }
+        let offers = join_all(waiting.into_iter().map(|(node, request)| offer_when_room(node, request)));
+        match select(pin!(reach), pin!(offers)).await {
+            Either::Left((result, _)) => result,
+            Either::Right((_, reach)) => reach.await,
+        }
+    }
+}
+
+async fn offer_when_room(node: Node, request: Outgoing) {
+    loop {
+        node.channel().wait_for_room(request.frame.len()).await;
+        match node.channel().offer(request.clone(), Instant::now()) {
+            // Somebody else was faster.
+            Err(fault) if matches!(fault.kind, NodeErrorKind::QueueFull) => {}
+            Err(fault) => return fail(&node, &request, fault),
+            Ok(()) => return,
+        }
     }
 }
 
@@ -47,7 +52,6 @@ macro_rules! oneway_options {
         common_options!();
 
         /// What happens when the queue of a node is full; by default, the call fails on that node.
-        #[must_use]
         pub fn overflow(mut self, overflow: Overflow) -> Self {
             self.description.options.overflow = overflow;
             self
@@ -91,7 +95,8 @@ impl<Req: Send + Sync + 'static> IntoFuture for Unicast<Req> {
             self.description.hand_over(Quorum::All).await.map_err(|error| {
                 // One node was called, and it is the only one that an error can be of.
                 error.into_first().unwrap_or_else(|| {
-                    Fault::unsent(NodeErrorKind::Unavailable, None).at(node.id(), node.channel().address().clone())
+                    Fault::unsent(NodeErrorKind::Unavailable, None)
+                        .at(node.id(), node.channel().address().clone())
                 })
             })
         })

@@ -47,14 +47,12 @@ macro_rules! common_options {
     () => {
         /// Ends the call after this time. Without it, the configuration's default holds, 5 s unless it was
         /// changed. The remaining time travels with the request.
-        #[must_use]
         pub fn timeout(mut self, timeout: ::std::time::Duration) -> Self {
             self.description.options.timeout = crate::call::options::Timeout::After(timeout);
             self
         }
 
         /// Metadata for the handlers. ASCII keys and values; a binary one travels in base64.
-        #[must_use]
         pub fn metadata(mut self, metadata: ::tonic::metadata::MetadataMap) -> Self {
             self.description.options.metadata = Some(::std::boxed::Box::new(metadata));
             self
@@ -62,7 +60,6 @@ macro_rules! common_options {
 
         /// Whether the request waits, within its deadline, for a node that has been down for a while. By
         /// default it fails at once on such a node, so that quorum calls decide early.
-        #[must_use]
         pub fn wait_for_ready(mut self, wait: bool) -> Self {
             self.description.options.wait_for_ready = wait;
             self

@@ -30,12 +30,7 @@ pub struct QuorumCall<Req: 'static, Resp: 'static, Q = Undecided> {
 }
 
 impl<Req, Resp, Q> QuorumCall<Req, Resp, Q> {
-    pub(crate) fn new(
-        targets: Targets,
-        method: &'static Method<Req, Resp>,
-        request: Req,
-        quorum: Q,
-    ) -> Self {
+    pub(crate) fn new(targets: Targets, method: &'static Method<Req, Resp>, request: Req, quorum: Q) -> Self {
         Self { description: Description::new(targets, method, request), quorum }
     }
 

@@ -81,11 +81,11 @@ impl<Resp> Counted<Resp> {
             Ok(value) => {
                 self.value.get_or_insert(value);
                 self.replies += 1;
-                self.tally.success();
+                self.tally.count(true);
             }
             Err(error) => {
                 self.errors.push(error);
-                self.tally.failure();
+                self.tally.count(false);
             }
         }
     }
@@ -105,8 +105,8 @@ impl<Resp> Counted<Resp> {
     /// The same nodes, counted towards another quorum.
     pub(crate) fn continued<T>(self, quorum: Quorum, size: usize) -> Counted<T> {
         let mut tally = Tally::new(quorum, size);
-        (0..self.replies).for_each(|_| tally.success());
-        self.errors.iter().for_each(|_| tally.failure());
+        (0..self.replies).for_each(|_| tally.count(true));
+        self.errors.iter().for_each(|_| tally.count(false));
         Counted { tally, value: None, replies: self.replies, errors: self.errors, seen: self.seen }
     }
 }

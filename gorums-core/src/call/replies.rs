@@ -139,9 +139,9 @@ impl<Resp> Replies<Resp> {
                 self.ended = true;
                 let last = call.take_replies();
                 let late = call.unsettled(&NodeErrorKind::DeadlineExceeded);
-                let late = late.into_iter().map(|(target, error)| {
-                    (target, NodeReply { node: error.node(), result: Err(error) })
-                });
+                let late = late
+                    .into_iter()
+                    .map(|(target, error)| (target, NodeReply { node: error.node(), result: Err(error) }));
                 let all = last.into_iter().map(|reply| decode(call, reply)).chain(late).collect();
                 call.end();
                 all
@@ -182,6 +182,9 @@ impl<Resp> FusedStream for Replies<Resp> {
 
 impl<Resp> fmt::Debug for Replies<Resp> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replies").field("size", &self.size()).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Replies")
+            .field("size", &self.size())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

@@ -26,7 +26,6 @@ impl<Req, Resp> StreamingCall<Req, Resp> {
     common_options!();
 
     /// Lets the call last until it is dropped, the nodes end it, or their connections break.
-    #[must_use]
     pub fn no_timeout(mut self) -> Self {
         self.description.options.timeout = Timeout::Never;
         self
@@ -34,7 +33,6 @@ impl<Req, Resp> StreamingCall<Req, Resp> {
 
     /// How many replies may wait to be read, and what happens when there are more. By default 1,024, and
     /// then the call fails as overrun. A caller that reads slowly never holds up others.
-    #[must_use]
     pub fn mailbox(mut self, replies: usize, overflow: MailboxOverflow) -> Self {
         self.description.options.mailbox = (replies, overflow);
         self

@@ -48,13 +48,13 @@ impl Tally {
         Self { needed: quorum.needed(size), size, successes: 0, failures: 0 }
     }
 
-    pub(crate) fn success(&mut self) {
-        self.successes += 1;
-    }
-
-    /// Also for a node that was left out: it can no longer contribute.
-    pub(crate) fn failure(&mut self) {
-        self.failures += 1;
+    /// Counts a node that succeeded or failed. One that was left out has failed: it can no longer contribute.
+    pub(crate) fn count(&mut self, succeeded: bool) {
+        if succeeded {
+            self.successes += 1;
+        } else {
+            self.failures += 1;
+        }
     }
 
     /// What was counted as a success turned out not to be one.
@@ -118,10 +118,8 @@ mod tests {
                 if decided == Some(Outcome::Pending) {
                     decided = None;
                 }
-                match replies.get(seen) {
-                    Some(true) => tally.success(),
-                    Some(false) => tally.failure(),
-                    None => {}
+                if let Some(&succeeded) = replies.get(seen) {
+                    tally.count(succeeded);
                 }
             }
         }

@@ -53,8 +53,14 @@ pub(crate) struct Driver {
     draining: Option<Pin<Box<Sleep>>>,
     yielded: bool,
     answered: bool,
-    input_ended: bool,
-    finished: bool,
+    ended: Ended,
+}
+
+/// Which directions of the stream have come to their end.
+#[derive(Default)]
+struct Ended {
+    input: bool,
+    output: bool,
 }
 
 impl Driver {
@@ -77,8 +83,7 @@ impl Driver {
             draining: None,
             yielded: false,
             answered: false,
-            input_ended: false,
-            finished: false,
+            ended: Ended::default(),
         }
     }
 
@@ -122,7 +127,7 @@ impl Driver {
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
         let mut progress = false;
         for _ in 0..MAX_READS {
-            if self.input_ended || self.router.is_congested() {
+            if self.ended.input || self.router.is_congested() {
                 return Ok(progress);
             }
             match self.duplex.poll_receive(cx)? {
@@ -151,13 +156,17 @@ impl Driver {
 
     /// The peer has no more to say. If it dialled, it still gets the replies to what it has asked.
     fn end_of_input(&mut self) -> Result<(), TransportError> {
-        self.input_ended = true;
-        if self.finished || self.router.serves_accepted_stream() { Ok(()) } else { Err(TransportError::Ended) }
+        self.ended.input = true;
+        if self.ended.output || self.router.serves_accepted_stream() {
+            Ok(())
+        } else {
+            Err(TransportError::Ended)
+        }
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
         let mut progress = false;
-        loop {
+        while !self.ended.output {
             let Poll::Ready(room) = self.duplex.poll_room(cx, BATCH)? else {
                 self.channel.with_queue(|queue| queue.park(cx.waker()));
                 return Ok(progress);
@@ -171,14 +180,12 @@ impl Driver {
                 progress = true;
                 continue;
             }
-            if self.waits_for_more(cx) || self.finished {
-                return Ok(progress);
-            }
-            if !self.fill_batch(room, cx) {
+            if self.waits_for_more(cx) || !self.fill_batch(room, cx) {
                 return Ok(progress);
             }
             self.yielded = false;
         }
+        Ok(progress)
     }
 
     /// Lets callers queue more before a batch is made, once.
@@ -237,7 +244,8 @@ impl Driver {
             return;
         }
         let ordinal = self.channel.ordinal();
-        let awaited = awaits != Awaits::Nothing && self.channel.pool().pending().sent(id, ordinal, self.epoch);
+        let awaited =
+            awaits != Awaits::Nothing && self.channel.pool().pending().sent(id, ordinal, self.epoch);
         let frame = request.frame.clone();
         if request.idempotent && awaits == Awaits::Reply && awaited {
             self.resend.remember(request, &self.channel);
@@ -254,22 +262,24 @@ impl Driver {
 
     /// Whether the stream has come to its end in good order.
     fn is_done(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.channel.is_closed() && !self.input_ended {
+        if !self.channel.is_closed() && !self.ended.input {
             return false;
         }
         let drain_timeout = self.drain_timeout;
         let draining = self.draining.get_or_insert_with(|| Box::pin(sleep(drain_timeout)));
         let late = self.channel.is_closed() && draining.as_mut().poll(cx).is_ready();
-        let idle = self.router.is_idle() && self.pieces.is_empty() && self.channel.with_queue(|queue| queue.is_empty());
-        if idle && !self.finished {
-            self.finished = true;
+        let idle = self.router.is_idle()
+            && self.pieces.is_empty()
+            && self.channel.with_queue(|queue| queue.is_empty());
+        if idle && !self.ended.output {
+            self.ended.output = true;
             if self.router.serves_accepted_stream() {
                 self.duplex.finish_with_status(&tonic::Status::ok(""));
             } else {
                 self.duplex.finish();
             }
         }
-        let done = self.finished && (self.input_ended || self.router.serves_accepted_stream());
+        let done = self.ended.output && (self.ended.input || self.router.serves_accepted_stream());
         if late && !done {
             self.duplex.reset();
         }

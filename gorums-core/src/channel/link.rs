@@ -88,7 +88,8 @@ impl Link {
         if settled || mem::take(&mut self.answered) {
             self.failures = 0;
             self.down_since = Some(now);
-            let after = if settled { Duration::ZERO } else { self.backoff.initial.mul_f64(dice.clamp(0.0, 1.0)) };
+            let after =
+                if settled { Duration::ZERO } else { self.backoff.initial.mul_f64(dice.clamp(0.0, 1.0)) };
             return Retry { after, fail_fast: false };
         }
         self.failures = self.failures.saturating_add(1);

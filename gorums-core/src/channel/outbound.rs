@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::channel::driver::{Driver, End};
 use crate::channel::keepalive::Keepalive;
 use crate::channel::link::Link;
+use crate::channel::queue::Queue;
 use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::Initiator;
@@ -80,7 +81,9 @@ impl Outbound {
 
     fn is_finished(&self) -> bool {
         let late = |end| Instant::now() >= end;
-        self.channel.drained_by().is_some_and(|end| self.channel.with_queue(|queue| queue.is_empty()) || late(end))
+        self.channel
+            .drained_by()
+            .is_some_and(|end| self.channel.with_queue(|queue| queue.is_empty()) || late(end))
     }
 
     async fn connect(&mut self) -> Result<(Duplex, ClientConnection), TransportError> {
@@ -99,7 +102,7 @@ impl Outbound {
     async fn stream(&mut self, duplex: Duplex, mut connection: ClientConnection) -> End {
         self.epoch = self.link.connected(Instant::now());
         self.channel.counters().connected();
-        self.channel.with_queue(|queue| queue.go_up());
+        self.channel.with_queue(Queue::go_up);
         self.channel.set_connectivity(Connectivity::Up);
         let options = self.channel.pool().options();
         let keepalive = connection
@@ -137,7 +140,11 @@ impl Outbound {
         let (sent, _) = driver.into_parts();
         let again: Vec<_> = sent.filter(|request| pool.pending().requeued(request.id, ordinal)).collect();
         let source: Source = Arc::new(std::io::Error::other(error.to_string()));
-        pool.pending().fail_sent(ordinal, self.epoch, &Fault::sent(NodeErrorKind::ConnectionLost, Some(source)));
+        pool.pending().fail_sent(
+            ordinal,
+            self.epoch,
+            &Fault::sent(NodeErrorKind::ConnectionLost, Some(source)),
+        );
         self.channel.with_queue(|queue| {
             queue.take_replies();
             queue.requeue(again.into_iter());
@@ -149,7 +156,10 @@ impl Outbound {
         if error.is_too_many_pings() {
             self.keepalive_interval = (self.keepalive_interval * 2).min(MAX_KEEPALIVE);
         }
-        let retry = self.link.failed(Instant::now(), rand::random());
+        let now = Instant::now();
+        self.channel.with_queue(|queue| queue.expire(now));
+        self.channel.made_room();
+        let retry = self.link.failed(now, rand::random());
         let (id, address) = (self.channel.id(), self.channel.address());
         tracing::debug!(node = %id, %address, %error, retry_in = ?retry.after, "no connection");
         let source: Source = Arc::new(error);
@@ -165,7 +175,7 @@ impl Outbound {
     fn end(&self) {
         self.channel.close();
         self.channel.set_connectivity(Connectivity::Closed);
-        let failed = self.channel.with_queue(|queue| queue.clear());
+        let failed = self.channel.with_queue(Queue::clear);
         self.channel.fail_unsent(failed, &NodeErrorKind::Closed, None);
         let fault = Fault::sent(NodeErrorKind::Closed, None);
         self.channel.pool().pending().fail_sent(self.channel.ordinal(), self.epoch, &fault);

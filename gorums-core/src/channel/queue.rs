@@ -148,7 +148,9 @@ impl Queue {
             || (self.requests.len() < self.limits.messages && self.bytes + len <= self.limits.bytes)
     }
 
-    pub(crate) fn push(&mut self, request: Outgoing) -> Push {
+    /// Takes a request in, or applies its policy when there is no room. Requests whose deadline has passed by
+    /// `now` make room.
+    pub(crate) fn push(&mut self, request: Outgoing, now: Instant) -> Push {
         self.counts.offered += 1;
         let refusal = match &self.admission {
             Admission::Open => None,
@@ -159,6 +161,9 @@ impl Queue {
         if let Some((kind, source)) = refusal {
             self.counts.failed += 1;
             return Push::Refused(kind, source);
+        }
+        if !self.fits(request.frame.len()) {
+            self.expire(now);
         }
         if self.fits(request.frame.len()) {
             self.append(request);
@@ -174,6 +179,17 @@ impl Queue {
                 self.counts.failed += 1;
                 Push::Refused(NodeErrorKind::QueueFull, None)
             }
+        }
+    }
+
+    /// Removes the oldest requests as far as their deadlines have passed: their callers know by themselves.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some(request) = self.requests.front()
+            && request.deadline <= now
+        {
+            self.bytes -= request.frame.len();
+            self.counts.failed += 1;
+            self.requests.pop_front();
         }
     }
 
@@ -271,7 +287,8 @@ impl Queue {
             return Vec::new();
         }
         self.admission = Admission::Down(source);
-        let (kept, failed) = mem::take(&mut self.requests).into_iter().partition(|request| request.wait_for_ready);
+        let (kept, failed) =
+            mem::take(&mut self.requests).into_iter().partition(|request| request.wait_for_ready);
         self.requests = kept;
         self.take_failed(failed)
     }
@@ -312,3 +329,6 @@ impl Queue {
         self.driver.take()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::configuration::builder::{self, NodeSpec};
 use crate::configuration::Configuration;
+use crate::configuration::builder::{self, NodeSpec};
 use crate::error::{ConfigError, NodeError, NodeErrorKind, QuorumError};
 use crate::id::AsNodeId;
 use crate::node::Node;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::HeaderMap;
 use tonic::metadata::MetadataMap;
 
 use crate::channel::link::Backoff;
@@ -18,7 +17,7 @@ use crate::node::Node;
 use crate::pool::{Pool, PoolOptions};
 use crate::server::ServerBuilder;
 use crate::server::handler::Methods;
-use crate::transport::{Connector, TcpConnector, TransportOptions};
+use crate::transport::Connector;
 
 /// A node that is to be added.
 #[derive(Debug)]
@@ -70,17 +69,7 @@ pub struct ConfigurationBuilder {
 
 impl ConfigurationBuilder {
     pub(crate) fn new() -> Self {
-        let options = PoolOptions {
-            timeout: Duration::from_secs(5),
-            limits: QueueLimits::default(),
-            backoff: Backoff::default(),
-            connect_timeout: Duration::from_secs(2),
-            drain_timeout: Duration::from_secs(1),
-            transport: TransportOptions::default(),
-            connector: Arc::new(TcpConnector),
-            headers: HeaderMap::new(),
-        };
-        Self { nodes: Vec::new(), options }
+        Self { nodes: Vec::new(), options: PoolOptions::default() }
     }
 
     /// Adds nodes by their addresses, of the form `host:port`. They get the ids after the highest so far,
@@ -207,8 +196,7 @@ impl fmt::Debug for ConfigurationBuilder {
 pub(crate) fn add_nodes(pool: &Arc<Pool>, specs: Vec<NodeSpec>) -> Result<Vec<Node>, ConfigError> {
     let in_use: Vec<Node> =
         pool.nodes().iter().filter_map(|entry| entry.value().upgrade()).map(Node::from_handle).collect();
-    let mut seen: Vec<(NodeId, &str)> =
-        in_use.iter().map(|node| (node.id(), node.address())).collect();
+    let mut seen: Vec<(NodeId, &str)> = in_use.iter().map(|node| (node.id(), node.address())).collect();
     for spec in &specs {
         let address = spec.address();
         let id = NodeId::new(spec.id).ok_or_else(|| ConfigError::ZeroId { address: address.to_owned() })?;
@@ -273,7 +261,8 @@ pub(crate) async fn wait_connected(nodes: &[Node]) -> Result<(), ConfigError> {
 async fn wait_one(node: &Node) -> Option<NodeError> {
     let mut connectivity = node.channel().connectivity();
     node.channel().want();
-    let error = |kind, source| Some(Fault::unsent(kind, source).at(node.id(), node.channel().address().clone()));
+    let error =
+        |kind, source| Some(Fault::unsent(kind, source).at(node.id(), node.channel().address().clone()));
     // A node that is down already has until its next dial.
     let mut was_down = matches!(*connectivity.borrow(), Connectivity::Down(_));
     loop {

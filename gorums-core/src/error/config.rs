@@ -40,7 +40,9 @@ pub enum ConfigError {
         second: NodeId,
     },
     /// An address is not of the form `host:port`.
-    #[error("bad address {address:?}: {reason}; write it as \"host:port\", as \"10.0.0.1:8080\" or \"[::1]:80\"")]
+    #[error(
+        "bad address {address:?}: {reason}; write it as \"host:port\", as \"10.0.0.1:8080\" or \"[::1]:80\""
+    )]
     BadAddress {
         /// The address.
         address: String,
@@ -48,7 +50,9 @@ pub enum ConfigError {
         reason: &'static str,
     },
     /// Two configurations that were made separately cannot be joined.
-    #[error("these configurations do not share connections: make one from the other, with `extend` or `without`")]
+    #[error(
+        "these configurations do not share connections: make one from the other, with `extend` or `without`"
+    )]
     SeparatePools,
     /// Not called from within a Tokio runtime.
     #[error("a configuration needs a Tokio runtime: make it in `#[tokio::main]`, or after `Runtime::enter`")]

@@ -74,7 +74,9 @@ impl fmt::Display for NodeErrorKind {
             Self::Status(status) => {
                 write!(f, "the node answered {:?}: {}", status.code(), status.message())
             }
-            Self::Unavailable => f.write_str("no connection, never sent; is the node up and its address right?"),
+            Self::Unavailable => {
+                f.write_str("no connection, never sent; is the node up and its address right?")
+            }
             Self::ConnectionLost => {
                 f.write_str("the connection broke after the request was sent, which may have taken effect")
             }

@@ -88,6 +88,10 @@ pub(crate) struct Entry {
 }
 
 /// What the caller sees when it looks.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once, and the replies of a usual call need no allocation"
+)]
 pub(crate) enum Look {
     /// Nothing to report; the waker is kept.
     Wait,
@@ -193,7 +197,7 @@ impl Entry {
     pub(crate) fn count(&mut self, mut tally: Tally) {
         if matches!(self.mode, Mode::Each) {
             for reply in &self.replies {
-                if reply.result.is_ok() { tally.success() } else { tally.failure() }
+                tally.count(reply.result.is_ok());
             }
             self.mode = Mode::Counted(tally);
         }
@@ -224,7 +228,7 @@ impl Entry {
         }
         let decided = match &mut self.mode {
             Mode::Counted(tally) | Mode::Handover(tally) => {
-                if result.is_ok() { tally.success() } else { tally.failure() }
+                tally.count(result.is_ok());
                 tally.outcome() != Outcome::Pending
             }
             Mode::Each | Mode::Streaming { .. } => true,
@@ -285,3 +289,6 @@ impl Drop for Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

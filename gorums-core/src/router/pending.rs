@@ -61,17 +61,15 @@ impl PendingTable {
         self.open.load(Relaxed)
     }
 
-    /// Registers a call. Gives the entry back when there are a million calls in flight.
-    pub(crate) fn register(&self, entry: Entry) -> Result<MessageId, Entry> {
-        let Some(index) = self.take_free() else {
-            return Err(entry);
-        };
+    /// Registers a call; `None` when there are a million calls in flight.
+    pub(crate) fn register(&self, entry: Entry) -> Option<MessageId> {
+        let index = self.take_free()?;
         let mut slot = self.slot(index).lock();
         slot.entry = Some(entry);
         let sequence = slot.generation << SLOT_BITS | u64::from(index);
         drop(slot);
         self.open.fetch_add(1, Relaxed);
-        Ok(MessageId::new(self.initiator, sequence))
+        Some(MessageId::new(self.initiator, sequence))
     }
 
     /// An id for a one-way call that nobody waits for.
@@ -151,12 +149,7 @@ impl PendingTable {
         self.lock(id)?.entry.as_mut().map(change)
     }
 
-    fn change(
-        &self,
-        id: MessageId,
-        ordinal: u32,
-        change: impl FnOnce(&mut Entry, usize) -> Effect,
-    ) -> bool {
+    fn change(&self, id: MessageId, ordinal: u32, change: impl FnOnce(&mut Entry, usize) -> Effect) -> bool {
         let Some(mut slot) = self.lock(id) else { return false };
         let Some(entry) = &mut slot.entry else { return false };
         let Some(target) = entry.targets.position(ordinal) else { return false };
@@ -220,6 +213,82 @@ fn place(index: u32) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::entry::Mode;
+    use bytes::Bytes;
+
+    fn entry() -> Entry {
+        let nodes = crate::Node::detached(2);
+        Entry::new(crate::node::Targets::Many(nodes.members().clone()), Mode::Each, Instant::now())
+    }
+
+    fn reply(table: &PendingTable, id: MessageId, ordinal: u32) -> bool {
+        table.deliver(id, ordinal, Incoming::Reply(Bytes::new()), Instant::now())
+    }
+
+    #[test]
+    fn a_late_reply_finds_nothing_although_its_slot_is_in_use_again() {
+        let table = PendingTable::new(Initiator::Client);
+        let old = table.register(entry()).unwrap();
+        assert!(table.sent(old, 0, 1));
+        assert!(reply(&table, old, 0));
+        table.remove(old).unwrap();
+        let new = table.register(entry()).unwrap();
+        assert_eq!(PendingTable::index(old), PendingTable::index(new));
+        assert_ne!(old, new);
+        assert!(table.sent(new, 1, 1));
+        assert!(!reply(&table, old, 1));
+        assert!(table.remove(old).is_none());
+        assert!(reply(&table, new, 1));
+        assert_eq!(table.open(), 1);
+    }
+
+    #[test]
+    fn ids_that_were_never_given_find_nothing() {
+        let table = PendingTable::new(Initiator::Client);
+        let id = table.register(entry()).unwrap();
+        assert!(table.sent(id, 0, 1));
+        for wrong in [
+            MessageId::from_wire(0),
+            MessageId::from_wire(u64::MAX),
+            MessageId::from_wire(id.to_wire() + 1),
+            MessageId::new(Initiator::Server, id.sequence()),
+            table.one_way_id(),
+        ] {
+            assert!(!reply(&table, wrong, 0), "{wrong}");
+        }
+        assert!(!reply(&table, id, 7), "from a node that was not called");
+        assert!(reply(&table, id, 0));
+    }
+
+    #[test]
+    fn only_what_was_sent_on_the_stream_that_broke_fails() {
+        let table = PendingTable::new(Initiator::Client);
+        let [queued, sent, resent] = [(); 3].map(|()| table.register(entry()).unwrap());
+        assert!(table.sent(sent, 0, 1) && table.sent(resent, 0, 1) && table.sent(resent, 0, 2));
+        table.fail_sent(0, 1, &Fault::sent(crate::NodeErrorKind::ConnectionLost, None));
+        let failed = |id| !table.is_open(id, 0);
+        assert_eq!([queued, sent, resent].map(failed), [false, true, false]);
+    }
+
+    /// I1: however many threads race, a call at a node ends exactly once.
+    #[test]
+    fn exactly_one_of_many_ends_a_call() {
+        let table = PendingTable::new(Initiator::Client);
+        for _ in 0..2_000 {
+            let id = table.register(entry()).unwrap();
+            assert!(table.sent(id, 0, 1));
+            let ended = AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                scope.spawn(|| ended.fetch_add(usize::from(reply(&table, id, 0)), Relaxed));
+                let lost = Fault::sent(crate::NodeErrorKind::ConnectionLost, None);
+                scope.spawn(|| ended.fetch_add(usize::from(table.fail(id, 0, lost)), Relaxed));
+            });
+            assert_eq!(ended.into_inner(), 1);
+            let mut entry = table.remove(id).unwrap();
+            assert_eq!(entry.take_replies().len(), 1);
+        }
+        assert_eq!(table.open(), 0);
+    }
 
     #[test]
     fn every_index_has_a_place_of_its_own() {

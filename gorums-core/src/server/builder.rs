@@ -9,7 +9,6 @@ use futures_util::Stream;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
-use crate::channel::link::Backoff;
 use crate::channel::queue::QueueLimits;
 use crate::error::ServerError;
 use crate::id::Initiator;
@@ -18,7 +17,7 @@ use crate::server::handler::{Methods, Service};
 use crate::server::listen::{BoundServer, Incoming};
 use crate::server::session::Tasks;
 use crate::server::{ServerOptions, Shared};
-use crate::transport::{TcpConnector, TransportOptions};
+use crate::transport::TransportOptions;
 
 /// Configures a [`Server`](crate::Server).
 #[derive(Debug)]
@@ -129,14 +128,11 @@ impl ServerBuilder {
 
     pub(crate) fn into_shared(self) -> Arc<Shared> {
         let options = PoolOptions {
-            timeout: Duration::from_secs(5),
             limits: self.limits,
-            backoff: Backoff::default(),
             connect_timeout: self.options.handshake_timeout,
             drain_timeout: self.options.drain_timeout,
             transport: self.transport,
-            connector: Arc::new(TcpConnector),
-            headers: http::HeaderMap::new(),
+            ..PoolOptions::default()
         };
         Arc::new(Shared {
             methods: Arc::new(self.methods),

@@ -16,10 +16,12 @@ use crate::channel::driver::{Driver, End};
 use crate::channel::keepalive::Keepalive;
 use crate::id::{Initiator, NodeId};
 use crate::router::MessageRouter;
+use crate::server::Shared;
 use crate::server::dispatch::Dispatcher;
 use crate::server::session::{Peer, Session, Way};
-use crate::server::Shared;
-use crate::transport::{self, BoxedIo, Duplex, OFFERED_FEATURES, ServerConnection, TransportError, announces};
+use crate::transport::{
+    self, BoxedIo, Duplex, OFFERED_FEATURES, ServerConnection, TransportError, announces,
+};
 use crate::wire;
 
 /// Clients that cannot be called by a known id get one from here up.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -35,12 +35,7 @@ pub struct ServerContext {
 
 impl ServerContext {
     pub(crate) fn new(session: Arc<Session>, request: RequestInfo) -> Self {
-        Self {
-            session,
-            request,
-            metadata: OnceLock::new(),
-            asked_for_cancellation: AtomicBool::new(false),
-        }
+        Self { session, request, metadata: OnceLock::new(), asked_for_cancellation: AtomicBool::new(false) }
     }
 
     /// Lets the next request of the same sender start before this handler returns. Idempotent.

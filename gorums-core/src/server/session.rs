@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::{AcqRel, Acquire, Relaxed}};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 use std::task::Waker;
 
 use bytes::BytesMut;
@@ -140,9 +143,11 @@ impl Session {
 
     /// The caller has given a request up that may be running.
     pub(crate) fn cancel(&self, id: MessageId) {
-        let token = self.cancellations.lock().get_mut(&id).map(|token| {
-            token.get_or_insert_with(|| self.closed.child_token()).clone()
-        });
+        let token = self
+            .cancellations
+            .lock()
+            .get_mut(&id)
+            .map(|token| token.get_or_insert_with(|| self.closed.child_token()).clone());
         if let Some(token) = token {
             token.cancel();
         }

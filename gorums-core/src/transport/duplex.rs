@@ -40,7 +40,11 @@ impl Duplex {
     }
 
     /// How many bytes can be sent now, at least 1. Asks for room for up to `wanted` more.
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, TransportError>> {
+    pub(crate) fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+    ) -> Poll<Result<usize, TransportError>> {
         loop {
             self.sink.reserve_capacity(wanted);
             let room = self.sink.capacity();

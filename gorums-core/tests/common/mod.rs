@@ -1,7 +1,7 @@
 //! A service by hand, and clusters of it.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
-use std::future::Future;
+use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,6 +41,41 @@ pub struct Seen {
     pub cancelled: AtomicU64,
     pub updates: AtomicU64,
     pub last_remaining: Mutex<Option<Duration>>,
+    /// Handlers that have neither returned nor released, and how often one started while there was another.
+    holding: AtomicU64,
+    pub overlaps: AtomicU64,
+}
+
+/// A handler that has neither returned nor released.
+struct Holding<'a> {
+    seen: &'a Seen,
+    released: bool,
+}
+
+impl<'a> Holding<'a> {
+    fn enter(seen: &'a Seen) -> Self {
+        if seen.holding.fetch_add(1, Ordering::SeqCst) > 0 {
+            seen.overlaps.fetch_add(1, Ordering::SeqCst);
+        }
+        Self { seen, released: false }
+    }
+
+    fn release(&mut self, ctx: &ServerContext) {
+        self.leave();
+        ctx.release();
+    }
+
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.released, true) {
+            self.seen.holding.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 #[derive(Clone)]
@@ -56,6 +91,7 @@ impl Test {
 
     /// Commands are in the text: `sleep:<ms>`, `release-sleep:<ms>`, `fail`, `panic`, `hang`, `fail:<id>`, `hang:<id>`.
     async fn echo(&self, ctx: &ServerContext, request: Text) -> Result<Text, Status> {
+        let mut holding = Holding::enter(&self.seen);
         self.seen.texts.lock().unwrap().push(request.text.clone());
         self.seen.numbers.lock().unwrap().push(request.number);
         *self.seen.last_remaining.lock().unwrap() = ctx.remaining();
@@ -64,11 +100,12 @@ impl Test {
         match command {
             "sleep" => tokio::time::sleep(Duration::from_millis(argument.parse().unwrap())).await,
             "release-sleep" => {
-                ctx.release();
+                holding.release(ctx);
                 tokio::time::sleep(Duration::from_millis(argument.parse().unwrap())).await;
             }
+            "yield" => tokio::task::yield_now().await,
             "yield-release" => {
-                ctx.release();
+                holding.release(ctx);
                 tokio::task::yield_now().await;
             }
             "fail" if here => return Err(Status::failed_precondition("told to fail")),
@@ -87,7 +124,22 @@ impl Test {
         Ok(Text { text: request.text, number: self.id })
     }
 
-    async fn count(&self, request: Text, updates: &mut Updates<Text>) -> Result<(), Status> {
+    async fn count(
+        &self,
+        ctx: &ServerContext,
+        request: Text,
+        updates: &mut Updates<Text>,
+    ) -> Result<(), Status> {
+        let mut holding = Holding::enter(&self.seen);
+        self.seen.numbers.lock().unwrap().push(request.number);
+        match request.text.as_str() {
+            "yield" => tokio::task::yield_now().await,
+            "yield-release" => {
+                holding.release(ctx);
+                tokio::task::yield_now().await;
+            }
+            _ => {}
+        }
         let limit = if request.number == 0 { u64::MAX } else { request.number };
         for number in 1..=limit {
             self.seen.updates.fetch_add(1, Ordering::SeqCst);
@@ -108,8 +160,8 @@ impl Service for Test {
         methods.one_way(&NOTE, &inner, |inner, ctx, request| async move {
             let _ = inner.echo(&ctx, request).await;
         });
-        methods.streaming(&COUNT, &inner, |inner, _ctx, request, mut updates| async move {
-            inner.count(request, &mut updates).await
+        methods.streaming(&COUNT, &inner, |inner, ctx, request, mut updates| async move {
+            inner.count(&ctx, request, &mut updates).await
         });
     }
 }
@@ -153,6 +205,6 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     within(what, wait).await;
 }
 
-pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub async fn within<T>(what: &str, future: impl IntoFuture<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.unwrap_or_else(|_| panic!("{what}: hangs"))
 }

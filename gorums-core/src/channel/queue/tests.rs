@@ -1,0 +1,170 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::Initiator;
+
+fn request(id: u64, len: usize) -> Outgoing {
+    Outgoing {
+        id: MessageId::new(Initiator::Client, id),
+        frame: vec![0; len].into(),
+        deadline: Instant::now() + Duration::from_secs(1),
+        awaits: Awaits::Nothing,
+        overflow: Overflow::Fail,
+        idempotent: false,
+        wait_for_ready: false,
+    }
+}
+
+fn ids(queue: &mut Queue) -> Vec<u64> {
+    std::iter::from_fn(|| queue.pop(usize::MAX, true)).map(|request| request.id.sequence()).collect()
+}
+
+fn limits(messages: usize, bytes: usize) -> QueueLimits {
+    QueueLimits { messages, bytes }
+}
+
+#[test]
+fn one_oversized_request_is_taken_when_nothing_waits() {
+    let mut queue = Queue::new(limits(10, 100));
+    assert!(matches!(queue.push(request(1, 1_000), Instant::now()), Push::Queued(_)));
+    assert!(matches!(queue.push(request(2, 1), Instant::now()), Push::Refused(NodeErrorKind::QueueFull, _)));
+    assert_eq!(ids(&mut queue), [1]);
+}
+
+#[test]
+fn drop_oldest_spares_requests_that_await_a_reply() {
+    let mut queue = Queue::new(limits(3, 1_000));
+    queue.push(Outgoing { awaits: Awaits::Reply, ..request(1, 1) }, Instant::now());
+    queue.push(request(2, 1), Instant::now());
+    queue.push(request(3, 1), Instant::now());
+    let newest = Outgoing { overflow: Overflow::DropOldest, ..request(4, 1) };
+    let Push::Dropped(dropped, _) = queue.push(newest, Instant::now()) else { panic!("not dropped") };
+    assert_eq!(dropped[0].id.sequence(), 2);
+    assert_eq!(ids(&mut queue), [1, 3, 4]);
+}
+
+#[test]
+fn drop_oldest_drops_itself_when_nothing_else_may_go() {
+    let mut queue = Queue::new(limits(1, 1_000));
+    queue.push(Outgoing { awaits: Awaits::Reply, ..request(1, 1) }, Instant::now());
+    let newest = Outgoing { overflow: Overflow::DropOldest, ..request(2, 1) };
+    assert!(
+        matches!(queue.push(newest, Instant::now()), Push::Dropped(dropped, _) if dropped[0].id.sequence() == 2)
+    );
+    assert_eq!(ids(&mut queue), [1]);
+}
+
+#[test]
+fn what_is_sent_again_comes_before_what_is_new() {
+    let mut queue = Queue::new(QueueLimits::default());
+    for id in 1..=4 {
+        queue.push(request(id, 1), Instant::now());
+    }
+    let sent: Vec<_> = (0..3).filter_map(|_| queue.pop(usize::MAX, false)).collect();
+    queue.push(request(5, 1), Instant::now());
+    queue.requeue(sent.into_iter().skip(1));
+    assert_eq!(ids(&mut queue), [2, 3, 4, 5]);
+}
+
+#[test]
+fn a_node_that_is_down_keeps_only_what_wants_to_wait() {
+    let mut queue = Queue::new(QueueLimits::default());
+    queue.push(request(1, 1), Instant::now());
+    queue.push(Outgoing { wait_for_ready: true, ..request(2, 1) }, Instant::now());
+    let failed = queue.go_down(None);
+    assert_eq!(failed.iter().map(|request| request.id.sequence()).collect::<Vec<_>>(), [1]);
+    assert!(matches!(
+        queue.push(request(3, 1), Instant::now()),
+        Push::Refused(NodeErrorKind::Unavailable, _)
+    ));
+    queue.go_up();
+    queue.push(request(4, 1), Instant::now());
+    assert_eq!(ids(&mut queue), [2, 4]);
+}
+
+#[test]
+fn a_closed_queue_takes_nothing_and_keeps_what_waits() {
+    let mut queue = Queue::new(QueueLimits::default());
+    queue.push(request(1, 1), Instant::now());
+    queue.close();
+    assert!(matches!(queue.push(request(2, 1), Instant::now()), Push::Refused(NodeErrorKind::Closed, _)));
+    queue.go_up();
+    queue.go_down(None);
+    assert!(queue.is_closed());
+    assert_eq!(ids(&mut queue), [1]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push { len: usize, overflow: Overflow, wait_for_ready: bool, awaits: Awaits },
+    Pop { room: usize, any: bool, unsent: bool, requeue: bool },
+    Withdraw(u64),
+    Down,
+    Up,
+    Clear,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let overflow = prop_oneof![
+        Just(Overflow::Fail),
+        Just(Overflow::Wait),
+        Just(Overflow::DropNewest),
+        Just(Overflow::DropOldest)
+    ];
+    let awaits = prop_oneof![Just(Awaits::Reply), Just(Awaits::Handover), Just(Awaits::Nothing)];
+    prop_oneof![
+        4 => (0..60_usize, overflow, any::<bool>(), awaits).prop_map(|(len, overflow, wait_for_ready, awaits)| {
+            Step::Push { len, overflow, wait_for_ready, awaits }
+        }),
+        3 => (0..60_usize, any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(room, any, unsent, requeue)| Step::Pop { room, any, unsent, requeue }),
+        1 => (0..40_u64).prop_map(Step::Withdraw),
+        1 => Just(Step::Down),
+        1 => Just(Step::Up),
+        1 => Just(Step::Clear),
+    ]
+}
+
+proptest! {
+    /// G6: whatever happens, the counts add up, the bounds hold, and what is left is in order.
+    #[test]
+    fn counts_add_up_and_bounds_hold(steps in prop::collection::vec(step(), 0..200)) {
+        let bounds = limits(8, 100);
+        let mut queue = Queue::new(bounds);
+        let mut next = 0;
+        for step in steps {
+            match step {
+                Step::Push { len, overflow, wait_for_ready, awaits } => {
+                    next += 1;
+                    queue.push(Outgoing { awaits, overflow, wait_for_ready, ..request(next, len) }, Instant::now());
+                }
+                Step::Pop { room, any, unsent, requeue } => {
+                    if let Some(request) = queue.pop(room, any) {
+                        prop_assert!(any || request.frame.len() <= room);
+                        if unsent {
+                            queue.unsent();
+                        } else if requeue {
+                            queue.requeue(std::iter::once(request));
+                        }
+                    }
+                }
+                Step::Withdraw(id) => {
+                    queue.withdraw(MessageId::new(Initiator::Client, id));
+                }
+                Step::Down => drop(queue.go_down(None)),
+                Step::Up => queue.go_up(),
+                Step::Clear => drop(queue.clear()),
+            }
+            let counts = queue.counts();
+            prop_assert_eq!(counts.offered, counts.sent + counts.dropped + counts.failed + counts.queued);
+            prop_assert!(counts.queued as usize <= bounds.messages);
+            prop_assert!(counts.queued <= 1 || counts.queued_bytes as usize <= bounds.bytes);
+            let waiting: Vec<_> = queue.requests.iter().map(|request| request.id).collect();
+            prop_assert!(waiting.is_sorted());
+            let bytes: usize = queue.requests.iter().map(|request| request.frame.len()).sum();
+            prop_assert_eq!(counts.queued_bytes as usize, bytes);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! G4: however a call ends, nothing of it is left: not in the table of calls, not in a queue.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Cluster, ECHO, NOTE, eventually, text, within};
+use gorums_core::{
+    Backoff, Configuration, NodeErrorKind, Overflow, QueueLimits, QuorumErrorKind, QuorumTarget,
+};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+/// Two live nodes, and a third one where nobody listens.
+async fn with_one_down() -> (Cluster, Configuration) {
+    let cluster = Cluster::start(2).await;
+    let nobody = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let addresses = cluster.addresses.iter().map(ToString::to_string).chain([nobody]);
+    let often = Backoff { initial: Duration::from_millis(5), max: Duration::from_millis(5) };
+    let configuration = Configuration::builder().nodes(addresses).backoff(often).connect_lazy().unwrap();
+    (cluster, configuration)
+}
+
+async fn nothing_is_left(configuration: &Configuration) {
+    assert_eq!(configuration.pending(), 0);
+    for node in configuration {
+        assert_eq!(node.pending(), 0, "{node}");
+    }
+    let queued = || configuration.iter().map(|node| node.stats().queue.queued).sum::<u64>();
+    eventually("queues are empty", || queued() == 0).await;
+    for node in configuration {
+        let counts = node.stats().queue;
+        assert_eq!(counts.offered, counts.sent + counts.dropped + counts.failed + counts.queued, "{node}");
+    }
+}
+
+#[tokio::test]
+async fn after_success() {
+    let (_cluster, configuration) = with_one_down().await;
+    let call = configuration.quorum_call(&ECHO, text("x")).wait_for_ready(true).timeout(SHORT);
+    call.majority().await.unwrap();
+    assert_eq!(configuration.pending(), 0);
+    // The request to the third node waits for it, but no longer than its deadline.
+    assert_eq!(configuration.nodes()[2].stats().queue.queued, 1);
+    nothing_is_left(&configuration).await;
+}
+
+#[tokio::test]
+async fn after_a_deadline() {
+    let (_cluster, configuration) = with_one_down().await;
+    let call = configuration.quorum_call(&ECHO, text("x")).wait_for_ready(true).timeout(SHORT);
+    let error = call.all().await.unwrap_err();
+    assert_eq!(error.kind(), QuorumErrorKind::DeadlineExceeded);
+    assert!(!error.nodes()[0].is_ambiguous(), "it was never sent");
+    assert_eq!(configuration.nodes()[2].stats().queue.queued, 0);
+    nothing_is_left(&configuration).await;
+}
+
+#[tokio::test]
+async fn after_a_drop_in_mid_call() {
+    let (_cluster, configuration) = with_one_down().await;
+    let replies = configuration.quorum_call(&ECHO, text("hang")).wait_for_ready(true).send();
+    assert_eq!(configuration.nodes()[2].stats().queue.queued, 1);
+    drop(replies);
+    assert_eq!(configuration.nodes()[2].stats().queue.queued, 0);
+    nothing_is_left(&configuration).await;
+}
+
+#[tokio::test]
+async fn after_an_impossible_quorum() {
+    let (_cluster, configuration) = with_one_down().await;
+    let error = within("all", configuration.quorum_call(&ECHO, text("x")).all()).await.unwrap_err();
+    assert_eq!(error.kind(), QuorumErrorKind::Incomplete);
+    nothing_is_left(&configuration).await;
+}
+
+#[tokio::test]
+async fn after_a_full_queue() {
+    let (_cluster, configuration) = with_one_down().await;
+    let down = configuration.take(3).without([1, 2]);
+    let limits = QueueLimits { messages: 256, bytes: 1 << 20 };
+    for _ in 0..limits.messages {
+        down.multicast(&NOTE, text("x")).wait_for_ready(true).timeout(SHORT).send().unwrap();
+    }
+    let note = || down.multicast(&NOTE, text("x")).wait_for_ready(true).timeout(SHORT);
+    let error = note().send().unwrap_err();
+    assert_eq!(error.kind(), QuorumErrorKind::SendFailure);
+    assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::QueueFull));
+    note().overflow(Overflow::DropNewest).send().unwrap();
+    note().overflow(Overflow::DropOldest).send().unwrap();
+    assert_eq!(down.nodes()[0].stats().queue.dropped, 2);
+    // Waits for room, which the passed deadlines of the others make.
+    let waited = within("room", note().overflow(Overflow::Wait).timeout(SHORT)).await.unwrap_err();
+    assert_eq!(waited.kind(), QuorumErrorKind::DeadlineExceeded, "{waited}");
+    nothing_is_left(&configuration).await;
+}
+
+#[tokio::test]
+async fn after_closing() {
+    let (_cluster, configuration) = with_one_down().await;
+    let hanging = configuration.quorum_call(&ECHO, text("hang")).wait_for_ready(true).send();
+    within("close", configuration.close()).await;
+    let error = within("closed", hanging.all()).await.unwrap_err();
+    assert!(error.nodes().iter().any(|error| matches!(error.kind(), NodeErrorKind::Closed)), "{error}");
+    nothing_is_left(&configuration).await;
+    let error = configuration.quorum_call(&ECHO, text("x")).first().await.unwrap_err();
+    assert_eq!(error.nodes().len(), 3);
+}
+
+#[tokio::test]
+async fn what_was_sent_before_the_last_handle_is_dropped_still_arrives() {
+    let cluster = Cluster::start(1).await;
+    let configuration = cluster.configuration();
+    for number in 1..=100 {
+        configuration.multicast(&NOTE, common::number(number)).send().unwrap();
+    }
+    drop(configuration);
+    eventually("all arrive", || cluster.seen(0).len() == 100).await;
+}
