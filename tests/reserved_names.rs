@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use gorums_gen::validate::{CONFIGURATION_NAMES, NODE_NAMES};
+use gorums_gen::validate::reserved::{CONFIGURATION, NODE};
 use syn::{ImplItem, Item, TraitItem, Type, Visibility};
 
 /// The public methods of inherent implementations of `types` and the methods of traits with those names.
@@ -32,6 +32,7 @@ fn collect(item: &Item, types: &[&str], found: &mut BTreeSet<String>) {
             for item in &block.items {
                 if let ImplItem::Fn(method) = item
                     && matches!(method.vis, Visibility::Public(_))
+                    && method.sig.receiver().is_some()
                 {
                     found.insert(method.sig.ident.to_string());
                 }
@@ -56,13 +57,10 @@ fn listed(names: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn of_configurations() {
-    assert_eq!(
-        methods(&["Configuration", "QuorumConfiguration", "QuorumTarget"]),
-        listed(CONFIGURATION_NAMES)
-    );
+    assert_eq!(methods(&["Configuration", "QuorumConfiguration", "QuorumTarget"]), listed(CONFIGURATION));
 }
 
 #[test]
 fn of_nodes() {
-    assert_eq!(methods(&["Node", "NodeTarget"]), listed(NODE_NAMES));
+    assert_eq!(methods(&["Node", "NodeTarget"]), listed(NODE));
 }

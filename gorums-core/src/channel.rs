@@ -117,6 +117,10 @@ impl Channel {
         self.connectivity.send_replace(state);
     }
 
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(*self.connectivity.borrow(), Connectivity::Up)
+    }
+
     pub(crate) fn set_hears_cancel(&self) {
         self.hears_cancel.store(true, Relaxed);
     }

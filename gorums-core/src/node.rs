@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::channel::{Channel, Connectivity};
+use crate::channel::Channel;
 use crate::configuration::Members;
 use crate::error::NodeErrorKind;
 use crate::id::NodeId;
@@ -85,7 +85,7 @@ impl Node {
 
     /// Whether there is a connection at this moment.
     pub fn is_connected(&self) -> bool {
-        matches!(*self.channel().connectivity().borrow(), Connectivity::Up)
+        self.channel().is_up()
     }
 
     /// The node's counters.

@@ -59,8 +59,13 @@ impl MessageRouter {
             Some(status) if status.code == 0 => Incoming::End,
             Some(status) => Incoming::Failure(Fault::sent(NodeErrorKind::Status(status.to_status()), None)),
         };
-        if !self.channel.pool().pending().deliver(id, self.channel.ordinal(), incoming, now) {
-            self.channel.counters().late_reply();
+        let pending = self.channel.pool().pending();
+        if !pending.deliver(id, self.channel.ordinal(), incoming, now) {
+            let counters = self.channel.counters();
+            counters.late_reply();
+            if let Some(started) = pending.started(id) {
+                counters.replied_after(now - started);
+            }
         }
     }
 

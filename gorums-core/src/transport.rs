@@ -73,6 +73,11 @@ pub(crate) enum TransportError {
 }
 
 impl TransportError {
+    /// The peer took no node stream, and so no request.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotGorums(_) | Self::Refused(_))
+    }
+
     /// The peer wants fewer keepalive pings, as a gRPC server with an enforcement policy does.
     pub(crate) fn is_too_many_pings(&self) -> bool {
         matches!(self, Self::Http2(error) if error.is_go_away() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))

@@ -6,11 +6,11 @@ mod common;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{COUNT, Cluster, ECHO, NOTE, UNKNOWN, eventually, number, text, within};
-use futures_util::StreamExt;
-use gorums_core::{
-    Code, Configuration, MetadataMap, NodeErrorKind, NodeTarget, QuorumErrorKind, QuorumTarget, ReplySet,
+use common::{
+    COUNT, Cluster, ECHO, NOTE, OnConfiguration, OnNode, UNKNOWN, eventually, number, text, within,
 };
+use futures_util::StreamExt;
+use gorums_core::{Code, Configuration, MetadataMap, NodeErrorKind, QuorumErrorKind, ReplySet};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn terminals_count_successes() {
@@ -56,9 +56,10 @@ async fn an_impossible_quorum_fails_at_once_and_names_the_nodes() {
     let error =
         within("impossible", configuration.quorum_call(&ECHO, text("fail:2")).all()).await.unwrap_err();
     assert_eq!(error.kind(), QuorumErrorKind::Incomplete);
-    assert_eq!(error.nodes().len(), 1);
-    assert_eq!(error.nodes()[0].node(), 2);
-    assert_eq!(error.nodes()[0].status().unwrap().code(), Code::FailedPrecondition);
+    let refused = error.nodes().iter().find(|error| error.node() == 2).unwrap();
+    assert_eq!(refused.status().unwrap().code(), Code::FailedPrecondition);
+    // Whoever had not answered by then is named as well.
+    assert_eq!(error.replies() + error.nodes().len(), 3);
     let rest = configuration.without_errors(&error);
     assert_eq!(rest.node_ids().map(u32::from).collect::<Vec<_>>(), [1, 3]);
     assert!(rest.quorum_call(&ECHO, text("fail:2")).all().await.is_ok());
@@ -199,8 +200,9 @@ async fn a_node_that_is_down_does_not_hold_up_a_majority() {
     assert!(within("majority", configuration.quorum_call(&ECHO, text("x")).majority()).await.is_ok());
     let error = within("all", configuration.quorum_call(&ECHO, text("x")).all()).await.unwrap_err();
     assert_eq!(error.kind(), QuorumErrorKind::Incomplete);
-    assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::Unavailable), "{error}");
-    assert!(!error.is_ambiguous() && error.is_transient());
+    let down = error.nodes().iter().find(|error| error.node() == 3).unwrap();
+    assert!(matches!(down.kind(), NodeErrorKind::Unavailable), "{error}");
+    assert!(!down.is_ambiguous() && error.is_transient());
     let error = Configuration::builder().nodes([free.to_string()]).connect().await.unwrap_err();
     assert!(error.to_string().contains(&free.to_string()), "{error}");
 }
@@ -233,4 +235,22 @@ async fn a_server_that_stops_ends_calls_as_connection_lost() {
     let error = within("lost", hanging).await.unwrap_err();
     assert!(matches!(error.kind(), NodeErrorKind::ConnectionLost), "{error}");
     assert!(error.is_ambiguous());
+}
+
+#[tokio::test]
+async fn a_dead_node_does_not_keep_a_multicast_from_the_others() {
+    let cluster = Cluster::start(4).await;
+    cluster.handles[1].abort().await;
+    let configuration = cluster.configuration();
+    // Node 2 is known to be down; the others have not been dialled yet.
+    configuration.node(2).unwrap().rpc(&ECHO, text("probe")).await.unwrap_err();
+    let error =
+        within("multicast", async { configuration.multicast(&NOTE, text("note")).await }).await.unwrap_err();
+    assert_eq!(error.kind(), QuorumErrorKind::SendFailure);
+    // The three others have taken the message, and only the dead one is named.
+    assert_eq!((error.replies(), error.nodes().len()), (3, 1), "{error}");
+    for index in [0, 2, 3] {
+        let seen = &cluster.nodes[index].seen;
+        eventually("noted", || seen.texts.lock().unwrap().iter().any(|text| text == "note")).await;
+    }
 }

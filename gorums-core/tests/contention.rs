@@ -5,12 +5,12 @@
 
 mod common;
 
-use common::{Cluster, ECHO, Test, Text, number};
-use gorums_core::{Configuration, QuorumTarget, Server};
+use common::{Cluster, ECHO, OnConfiguration, Test, Text, number};
+use gorums_core::{Configuration, Server};
 
 /// How many calls of each pattern: `GORUMS_CALLS`, or a few seconds' worth.
 fn calls() -> u64 {
-    std::env::var("GORUMS_CALLS").map_or(5_000, |calls| calls.parse().expect("GORUMS_CALLS is a number"))
+    std::env::var("GORUMS_CALLS").map_or(20_000, |calls| calls.parse().expect("GORUMS_CALLS is a number"))
 }
 
 type Call = gorums_core::QuorumCall<Text, Text>;

@@ -5,10 +5,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, ECHO, NOTE, eventually, text, within};
-use gorums_core::{
-    Backoff, Configuration, NodeErrorKind, Overflow, QueueLimits, QuorumErrorKind, QuorumTarget,
-};
+use common::{Cluster, ECHO, NOTE, OnConfiguration, eventually, text, within};
+use gorums_core::{Backoff, Configuration, NodeErrorKind, Overflow, QueueLimits, QuorumErrorKind};
 
 const SHORT: Duration = Duration::from_millis(100);
 

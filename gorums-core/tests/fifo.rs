@@ -6,9 +6,9 @@ mod common;
 
 use std::sync::atomic::Ordering;
 
-use common::{COUNT, Cluster, ECHO, NOTE, Test, Text, within};
+use common::{COUNT, Cluster, ECHO, NOTE, OnConfiguration, OnNode, Test, Text, within};
 use futures_util::StreamExt;
-use gorums_core::{Configuration, NodeTarget, QuorumTarget, Replies, RpcFuture, Server};
+use gorums_core::{Configuration, Replies, RpcFuture, Server};
 use proptest::prelude::*;
 
 /// A call of a random program.

@@ -12,7 +12,7 @@ use futures_util::Stream;
 use futures_util::task::noop_waker_ref;
 
 use crate::call::replies::{NodeReply, Replies};
-use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
+use crate::error::{NodeError, QuorumError, QuorumErrorKind};
 
 /// A call whose result improves with each reply: the *level* is the number of successful replies so far, and
 /// the value is that of the latest.
@@ -123,8 +123,7 @@ impl<Resp> Correctable<Resp> {
 
     fn end(&mut self) {
         let Some(replies) = self.replies.take() else { return };
-        let late = self.failures.iter().any(|error| matches!(error.kind(), NodeErrorKind::DeadlineExceeded));
-        let kind = if late { QuorumErrorKind::DeadlineExceeded } else { QuorumErrorKind::Incomplete };
+        let (kind, _) = QuorumErrorKind::Incomplete.given(&self.failures);
         let counts = (self.target, self.level);
         self.error = Some(replies.call().quorum_error(kind, counts, self.failures.clone()));
     }

@@ -291,7 +291,9 @@ impl<Resp> Call<Resp> {
                 Progress::Queued => false,
                 Progress::Sent(_) => true,
             };
-            self.targets.get(target).counters().failed(kind.clone());
+            if matches!(kind, NodeErrorKind::DeadlineExceeded) {
+                self.targets.get(target).counters().failed(kind.clone());
+            }
             errors.push((target, self.error(target, Fault { kind: kind.clone(), source: None, sent })));
         }
         errors

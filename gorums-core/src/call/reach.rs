@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::call::flight::Call;
 use crate::call::tally::{Outcome, Quorum, Tally};
-use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
+use crate::error::{NodeError, QuorumError, QuorumErrorKind};
 use crate::router::entry::{Look, RawReplies};
 
 pin_project! {
@@ -93,10 +93,8 @@ impl<Resp> Counted<Resp> {
     /// Ends the call without its quorum.
     fn fail<T>(&mut self, call: &mut Call<T>, kind: QuorumErrorKind) -> QuorumError {
         let mut errors = std::mem::take(&mut self.errors);
-        if kind == QuorumErrorKind::DeadlineExceeded {
-            let late = call.unsettled(&NodeErrorKind::DeadlineExceeded);
-            errors.extend(late.into_iter().map(|(_, error)| error));
-        }
+        let (kind, rest) = kind.given(&errors);
+        errors.extend(call.unsettled(&rest).into_iter().map(|(_, error)| error));
         let error = call.quorum_error(kind, (self.tally.needed(), self.replies), errors);
         call.end();
         error
@@ -142,7 +140,10 @@ impl<Resp> Future for Reach<Resp> {
                     call.reached();
                     return Poll::Ready(Ok(value));
                 }
-                (Outcome::Impossible, _) => return Poll::Ready(Err(progress.fail(call, *this.failure))),
+                // A message without replies goes to all nodes that take it, whatever happens on others.
+                (Outcome::Impossible, _) if *this.failure != QuorumErrorKind::SendFailure => {
+                    return Poll::Ready(Err(progress.fail(call, *this.failure)));
+                }
                 (_, value) => progress.value = value,
             }
             match call.look(cx.waker()) {

@@ -19,7 +19,6 @@ use crate::router::entry::{Look, RawReply};
 
 /// What one node answered.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct NodeReply<Resp> {
     /// The node.
     pub node: NodeId,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::Stream;
 
 use crate::call::replies::{NodeReply, Replies};
-use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
+use crate::error::{NodeError, QuorumError, QuorumErrorKind};
 use crate::id::NodeId;
 
 /// The replies so far, as a quorum function sees them.
@@ -21,6 +21,13 @@ pub struct ReplySet<Resp> {
 impl<Resp> ReplySet<Resp> {
     fn new(size: usize) -> Self {
         Self { size, successes: Vec::with_capacity(size), failures: Vec::new() }
+    }
+
+    /// The replies of a configuration of `size` nodes, to test quorum functions with.
+    pub fn from_replies(size: usize, replies: impl IntoIterator<Item = NodeReply<Resp>>) -> Self {
+        let mut set = Self::new(size);
+        replies.into_iter().for_each(|reply| set.add(reply));
+        set
     }
 
     fn add(&mut self, reply: NodeReply<Resp>) {
@@ -135,29 +142,23 @@ impl<Resp, F: QuorumFunction<Resp>> Future for ReachWith<Resp, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        loop {
-            let kind = match ready!(Pin::new(&mut this.replies).poll_next(cx)) {
-                Some(reply) => {
-                    this.set.add(reply);
-                    match this.function.decide(&mut this.set) {
-                        Decision::Pending => continue,
-                        Decision::Reached(value) => {
-                            this.replies.call_mut().reached();
-                            return Poll::Ready(Ok(value));
-                        }
-                        Decision::Impossible => QuorumErrorKind::Incomplete,
-                    }
+        while let Some(reply) = ready!(Pin::new(&mut this.replies).poll_next(cx)) {
+            this.set.add(reply);
+            match this.function.decide(&mut this.set) {
+                Decision::Pending => {}
+                Decision::Reached(value) => {
+                    this.replies.call_mut().reached();
+                    return Poll::Ready(Ok(value));
                 }
-                None if this.set.failures.iter().any(is_deadline) => QuorumErrorKind::DeadlineExceeded,
-                None => QuorumErrorKind::Incomplete,
-            };
-            let nodes = std::mem::take(&mut this.set.failures);
-            let counts = (0, this.set.successes.len());
-            return Poll::Ready(Err(this.replies.call().quorum_error(kind, counts, nodes)));
+                Decision::Impossible => break,
+            }
         }
+        let call = this.replies.call_mut();
+        let mut nodes = std::mem::take(&mut this.set.failures);
+        let (kind, rest) = QuorumErrorKind::Incomplete.given(&nodes);
+        nodes.extend(call.unsettled(&rest).into_iter().map(|(_, error)| error));
+        let error = call.quorum_error(kind, (0, this.set.successes.len()), nodes);
+        call.end();
+        Poll::Ready(Err(error))
     }
-}
-
-fn is_deadline(error: &NodeError) -> bool {
-    matches!(error.kind(), NodeErrorKind::DeadlineExceeded)
 }

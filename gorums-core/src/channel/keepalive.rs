@@ -1,6 +1,7 @@
 //! Notices that a connection is dead although nothing says so.
 //!
-//! HTTP/2 pings (RFC 9113, section 6.7) at a fixed interval, also when the connection is idle.
+//! HTTP/2 pings (RFC 9113, section 6.7): one at once, which also shows whether the peer speaks HTTP/2 at all,
+//! and then at a fixed interval, also when the connection is idle.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,11 +19,24 @@ pub(crate) struct Keepalive {
     timeout: Duration,
     timer: Pin<Box<Sleep>>,
     awaits_pong: bool,
+    has_pong: bool,
 }
 
 impl Keepalive {
     pub(crate) fn new(ping_pong: PingPong, interval: Duration, timeout: Duration) -> Self {
-        Self { ping_pong, interval, timeout, timer: Box::pin(sleep(interval)), awaits_pong: false }
+        Self {
+            ping_pong,
+            interval,
+            timeout,
+            timer: Box::pin(sleep(Duration::ZERO)),
+            awaits_pong: false,
+            has_pong: false,
+        }
+    }
+
+    /// The peer has answered a ping.
+    pub(crate) fn has_pong(&self) -> bool {
+        self.has_pong
     }
 
     /// Ready when the peer has not answered a ping in time.
@@ -35,6 +49,7 @@ impl Keepalive {
                     return Poll::Ready(error.into());
                 }
                 self.awaits_pong = false;
+                self.has_pong = true;
                 self.timer.as_mut().reset(Instant::now() + self.interval);
             }
             if self.timer.as_mut().poll(cx).is_pending() {

@@ -18,8 +18,9 @@ use crate::id::Initiator;
 use crate::router::MessageRouter;
 use crate::transport::{self, ClientConnection, Duplex, TransportError};
 
-/// The longest interval between pings to a peer that complains of them.
-const MAX_KEEPALIVE: Duration = Duration::from_secs(600);
+/// How often every gRPC server tolerates pings of an idle client: one in five minutes is the least that Go's
+/// allows unless it is told otherwise.
+const TOLERATED_KEEPALIVE: Duration = Duration::from_secs(310);
 
 /// Runs until the channel is closed and what waited was written, or cannot be written in time.
 pub(crate) async fn run(channel: Arc<Channel>) {
@@ -103,14 +104,13 @@ impl Outbound {
         self.epoch = self.link.connected(Instant::now());
         self.channel.counters().connected();
         self.channel.with_queue(Queue::go_up);
-        self.channel.set_connectivity(Connectivity::Up);
         let options = self.channel.pool().options();
         let keepalive = connection
             .ping_pong()
             .map(|pings| Keepalive::new(pings, self.keepalive_interval, options.transport.keepalive_timeout));
         let router = MessageRouter::new(self.channel.clone(), Initiator::Client, None);
         let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router);
-        let mut stream = Stream { driver, connection, keepalive };
+        let mut stream = Stream { driver, connection, keepalive, channel: self.channel.clone(), up: false };
         let closing = self.channel.pool().closing().clone();
         let end = {
             let run = poll_fn(|cx| stream.poll(cx));
@@ -140,11 +140,12 @@ impl Outbound {
         let (sent, _) = driver.into_parts();
         let again: Vec<_> = sent.filter(|request| pool.pending().requeued(request.id, ordinal)).collect();
         let source: Source = Arc::new(std::io::Error::other(error.to_string()));
-        pool.pending().fail_sent(
-            ordinal,
-            self.epoch,
-            &Fault::sent(NodeErrorKind::ConnectionLost, Some(source)),
-        );
+        let fault = if error.is_refusal() {
+            Fault::unsent(NodeErrorKind::Unavailable, Some(source))
+        } else {
+            Fault::sent(NodeErrorKind::ConnectionLost, Some(source))
+        };
+        pool.pending().fail_sent(ordinal, self.epoch, &fault);
         self.channel.with_queue(|queue| {
             queue.take_replies();
             queue.requeue(again.into_iter());
@@ -154,11 +155,14 @@ impl Outbound {
     /// Decides how to go on after a failure, and gives the pause before the next attempt.
     fn lost(&mut self, error: TransportError) -> Duration {
         if error.is_too_many_pings() {
-            self.keepalive_interval = (self.keepalive_interval * 2).min(MAX_KEEPALIVE);
+            self.keepalive_interval = TOLERATED_KEEPALIVE.max(self.keepalive_interval);
         }
         let now = Instant::now();
         self.channel.with_queue(|queue| queue.expire(now));
         self.channel.made_room();
+        let lost =
+            if self.channel.is_up() { NodeErrorKind::ConnectionLost } else { NodeErrorKind::Unavailable };
+        self.channel.counters().failed(lost);
         let retry = self.link.failed(now, rand::random());
         let (id, address) = (self.channel.id(), self.channel.address());
         tracing::debug!(node = %id, %address, %error, retry_in = ?retry.after, "no connection");
@@ -187,6 +191,9 @@ struct Stream {
     driver: Driver,
     connection: ClientConnection,
     keepalive: Option<Keepalive>,
+    channel: Arc<Channel>,
+    /// The peer is known to be there.
+    up: bool,
 }
 
 impl Stream {
@@ -198,6 +205,11 @@ impl Stream {
         }
         if let Poll::Ready(end) = self.driver.poll(cx) {
             return Poll::Ready(end);
+        }
+        let heard = self.driver.answered() || self.keepalive.as_ref().is_some_and(Keepalive::has_pong);
+        if heard && !self.up {
+            self.up = true;
+            self.channel.set_connectivity(Connectivity::Up);
         }
         match Pin::new(&mut self.connection).poll(cx) {
             Poll::Pending => Poll::Pending,

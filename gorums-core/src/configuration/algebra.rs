@@ -45,10 +45,17 @@ impl Configuration {
         self.retain(|node| !left_out.contains(&node.id().get()))
     }
 
-    /// The nodes that did not contribute to this error: those that replied, or were not asked.
+    /// The nodes with these ids. Ids that no node has are ignored.
+    #[must_use]
+    pub fn only<I: AsNodeId>(&self, ids: impl IntoIterator<Item = I>) -> Self {
+        let kept: Vec<u32> = ids.into_iter().map(|id| id.number()).collect();
+        self.retain(|node| kept.contains(&node.id().get()))
+    }
+
+    /// The nodes that did not fail: those that replied, were not waited for any longer, or were not asked.
     #[must_use]
     pub fn without_errors(&self, error: &QuorumError) -> Self {
-        self.without_kinds(error, |_| true)
+        self.without_kinds(error, |kind| !matches!(kind, NodeErrorKind::Cancelled))
     }
 
     /// The nodes that did not fail in one of the ways that `leave_out` picks.

@@ -10,9 +10,16 @@ use crate::node::{Node, Targets};
 ///
 /// ```no_run
 /// # use gorums_core::{Configuration, codegen::*};
-/// # async fn run(configuration: Configuration, method: &'static Method<(), ()>) {
+/// # trait ReadClient: QuorumTarget {
+/// #     fn read(&self, request: ()) -> QuorumCall<(), (), Self::Quorum> {
+/// #         const READ: Method<(), ()> = Method::prost("example.Read", CallType::QuorumCall);
+/// #         QuorumTarget::quorum_call(self, &READ, request)
+/// #     }
+/// # }
+/// # impl<T: QuorumTarget> ReadClient for T {}
+/// # async fn run(configuration: Configuration) {
 /// let everywhere = configuration.all();
-/// let reply = everywhere.quorum_call(method, ()).await; // a generated method, in real life
+/// let reply = everywhere.read(()).await; // a generated method
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,49 +53,51 @@ pub struct Undecided;
 pub struct Decided(pub(crate) Quorum);
 
 /// What quorum calls and multicasts can be made on. Generated client traits extend it.
+///
+/// Its functions take no `self`, so that they do not get in the way of methods of a service.
 pub trait QuorumTarget: sealed::Sealed {
     /// Whether calls have a quorum already: [`Undecided`] or [`Decided`].
     type Quorum;
 
     #[doc(hidden)]
     fn quorum_call<Req, Resp>(
-        &self,
+        target: &Self,
         method: &'static Method<Req, Resp>,
         request: Req,
     ) -> QuorumCall<Req, Resp, Self::Quorum>;
 
     #[doc(hidden)]
     fn streaming_call<Req, Resp>(
-        &self,
+        target: &Self,
         method: &'static Method<Req, Resp>,
         request: Req,
     ) -> StreamingCall<Req, Resp>;
 
     #[doc(hidden)]
-    fn multicast<Req>(&self, method: &'static Method<Req, ()>, request: Req) -> Multicast<Req>;
+    fn multicast<Req>(target: &Self, method: &'static Method<Req, ()>, request: Req) -> Multicast<Req>;
 }
 
 impl QuorumTarget for Configuration {
     type Quorum = Undecided;
 
     fn quorum_call<Req, Resp>(
-        &self,
+        target: &Self,
         method: &'static Method<Req, Resp>,
         request: Req,
     ) -> QuorumCall<Req, Resp, Undecided> {
-        QuorumCall::new(self.targets(), method, request, Undecided)
+        QuorumCall::new(target.targets(), method, request, Undecided)
     }
 
     fn streaming_call<Req, Resp>(
-        &self,
+        target: &Self,
         method: &'static Method<Req, Resp>,
         request: Req,
     ) -> StreamingCall<Req, Resp> {
-        StreamingCall::new(self.targets(), method, request)
+        StreamingCall::new(target.targets(), method, request)
     }
 
-    fn multicast<Req>(&self, method: &'static Method<Req, ()>, request: Req) -> Multicast<Req> {
-        Multicast::new(self.targets(), method, request, Quorum::All)
+    fn multicast<Req>(target: &Self, method: &'static Method<Req, ()>, request: Req) -> Multicast<Req> {
+        Multicast::new(target.targets(), method, request, Quorum::All)
     }
 }
 
@@ -96,42 +105,44 @@ impl QuorumTarget for QuorumConfiguration {
     type Quorum = Decided;
 
     fn quorum_call<Req, Resp>(
-        &self,
+        target: &Self,
         method: &'static Method<Req, Resp>,
         request: Req,
     ) -> QuorumCall<Req, Resp, Decided> {
-        QuorumCall::new(self.configuration.targets(), method, request, Decided(self.quorum))
+        QuorumCall::new(target.configuration.targets(), method, request, Decided(target.quorum))
     }
 
     fn streaming_call<Req, Resp>(
-        &self,
+        target: &Self,
         method: &'static Method<Req, Resp>,
         request: Req,
     ) -> StreamingCall<Req, Resp> {
-        self.configuration.streaming_call(method, request)
+        Configuration::streaming_call(&target.configuration, method, request)
     }
 
-    fn multicast<Req>(&self, method: &'static Method<Req, ()>, request: Req) -> Multicast<Req> {
-        Multicast::new(self.configuration.targets(), method, request, self.quorum)
+    fn multicast<Req>(target: &Self, method: &'static Method<Req, ()>, request: Req) -> Multicast<Req> {
+        Multicast::new(target.configuration.targets(), method, request, target.quorum)
     }
 }
 
 /// What rpcs and unicasts can be made on: a [`Node`]. Generated client traits extend it.
+///
+/// Its functions take no `self`, so that they do not get in the way of methods of a service.
 pub trait NodeTarget: sealed::Sealed {
     #[doc(hidden)]
-    fn rpc<Req, Resp>(&self, method: &'static Method<Req, Resp>, request: Req) -> Rpc<Req, Resp>;
+    fn rpc<Req, Resp>(target: &Self, method: &'static Method<Req, Resp>, request: Req) -> Rpc<Req, Resp>;
 
     #[doc(hidden)]
-    fn unicast<Req>(&self, method: &'static Method<Req, ()>, request: Req) -> Unicast<Req>;
+    fn unicast<Req>(target: &Self, method: &'static Method<Req, ()>, request: Req) -> Unicast<Req>;
 }
 
 impl NodeTarget for Node {
-    fn rpc<Req, Resp>(&self, method: &'static Method<Req, Resp>, request: Req) -> Rpc<Req, Resp> {
-        Rpc::new(Targets::One(self.clone()), method, request)
+    fn rpc<Req, Resp>(target: &Self, method: &'static Method<Req, Resp>, request: Req) -> Rpc<Req, Resp> {
+        Rpc::new(Targets::One(target.clone()), method, request)
     }
 
-    fn unicast<Req>(&self, method: &'static Method<Req, ()>, request: Req) -> Unicast<Req> {
-        Unicast::new(Targets::One(self.clone()), method, request)
+    fn unicast<Req>(target: &Self, method: &'static Method<Req, ()>, request: Req) -> Unicast<Req> {
+        Unicast::new(Targets::One(target.clone()), method, request)
     }
 }
 

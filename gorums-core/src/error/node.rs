@@ -23,7 +23,7 @@ pub enum NodeErrorKind {
     ConnectionLost,
     /// The deadline passed before a reply arrived.
     DeadlineExceeded,
-    /// The call was given up before this node replied.
+    /// The call ended before this node replied: it was given up, or others had decided it.
     Cancelled,
     /// The queue to this node was full, and the request was not taken.
     QueueFull,
@@ -81,7 +81,7 @@ impl fmt::Display for NodeErrorKind {
                 f.write_str("the connection broke after the request was sent, which may have taken effect")
             }
             Self::DeadlineExceeded => f.write_str("no reply before the deadline"),
-            Self::Cancelled => f.write_str("given up by the caller"),
+            Self::Cancelled => f.write_str("not waited for any longer"),
             Self::QueueFull => f.write_str("its queue is full: slow down, or raise the queue's limits"),
             Self::Skipped => f.write_str("left out by the per-node mapping"),
             Self::Decode => f.write_str("its reply could not be decoded; do both ends use the same schema?"),

@@ -21,6 +21,19 @@ pub enum QuorumErrorKind {
     SendFailure,
 }
 
+impl QuorumErrorKind {
+    /// How a call with these errors is to be reported, and what is to be said of nodes that have not answered.
+    /// A quorum that is out of reach because nodes were too late was missed by its deadline.
+    pub(crate) fn given(self, errors: &[NodeError]) -> (Self, NodeErrorKind) {
+        let late = |error: &NodeError| matches!(error.kind(), NodeErrorKind::DeadlineExceeded);
+        if self == Self::DeadlineExceeded || errors.iter().any(late) {
+            (Self::DeadlineExceeded, NodeErrorKind::DeadlineExceeded)
+        } else {
+            (self, NodeErrorKind::Cancelled)
+        }
+    }
+}
+
 /// Why a quorum call failed: what was needed, how far it came, and what happened on each node that did
 /// not contribute.
 #[derive(Clone, Debug)]
@@ -74,7 +87,8 @@ impl QuorumError {
         self.details.size
     }
 
-    /// What happened on each node that failed or had not answered, by ascending node id.
+    /// What happened on each node that failed, and [`NodeErrorKind::Cancelled`] for those that had not answered
+    /// when the call failed; by ascending node id.
     pub fn nodes(&self) -> &[NodeError] {
         &self.details.nodes
     }
@@ -90,11 +104,12 @@ impl QuorumError {
     pub fn is_transient(&self) -> bool {
         let Details { kind, needed, replies, nodes, .. } = &*self.details;
         let transient = nodes.iter().filter(|error| error.is_transient()).count();
+        let open = nodes.iter().filter(|error| matches!(error.kind(), NodeErrorKind::Cancelled)).count();
         match kind {
             QuorumErrorKind::Cancelled => false,
             QuorumErrorKind::DeadlineExceeded => true,
             QuorumErrorKind::Incomplete | QuorumErrorKind::SendFailure => {
-                transient > 0 && replies + transient >= *needed
+                transient > 0 && replies + transient + open >= *needed
             }
         }
     }

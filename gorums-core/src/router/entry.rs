@@ -40,7 +40,8 @@ pub(crate) enum Mode {
     Each,
     /// One reply from each target; the caller wants to know when the tally is decided.
     Counted(Tally),
-    /// No replies: a target is settled once the request was handed to its transport.
+    /// No replies: a target is settled once the request was handed to its transport. The caller wants to know
+    /// when enough are, and else when all are settled: a failure at one target keeps nothing from the others.
     Handover(Tally),
     /// Any number of replies from each target, of which at most `limit` wait to be taken.
     Streaming { limit: usize, overflow: MailboxOverflow },
@@ -109,6 +110,10 @@ impl Entry {
         Self { targets, progress, mode, replies: RawReplies::new(), open, dropped: 0, started, waker: None }
     }
 
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     pub(crate) fn progress(&self, target: usize) -> Progress {
         self.progress.get(target).copied().unwrap_or(Progress::Settled)
     }
@@ -161,14 +166,16 @@ impl Entry {
 
     /// Takes what has come. With a tally, nothing is reported until that is decided.
     pub(crate) fn look(&mut self, waker: &Waker) -> Look {
-        let decided = match &self.mode {
-            Mode::Counted(tally) | Mode::Handover(tally) => tally.outcome() != Outcome::Pending,
-            Mode::Each | Mode::Streaming { .. } => !self.replies.is_empty(),
-        };
-        if decided && !self.replies.is_empty() {
+        let due = self.open == 0
+            || match &self.mode {
+                Mode::Counted(tally) => tally.outcome() != Outcome::Pending,
+                Mode::Handover(tally) => tally.outcome() == Outcome::Reached,
+                Mode::Each | Mode::Streaming { .. } => !self.replies.is_empty(),
+            };
+        if due && !self.replies.is_empty() {
             return Look::Replies(mem::take(&mut self.replies));
         }
-        if decided || self.open == 0 {
+        if due {
             return Look::Done;
         }
         if !self.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
@@ -226,15 +233,19 @@ impl Entry {
         if let Err(fault) = &result {
             self.targets.get(target).counters().failed(fault.kind.clone());
         }
-        let decided = match &mut self.mode {
-            Mode::Counted(tally) | Mode::Handover(tally) => {
+        let due = match &mut self.mode {
+            Mode::Counted(tally) => {
                 tally.count(result.is_ok());
                 tally.outcome() != Outcome::Pending
+            }
+            Mode::Handover(tally) => {
+                tally.count(result.is_ok());
+                tally.outcome() == Outcome::Reached
             }
             Mode::Each | Mode::Streaming { .. } => true,
         };
         self.replies.push(RawReply { target, result });
-        let wake = if decided || self.open == 0 { self.waker.take() } else { None };
+        let wake = if due || self.open == 0 { self.waker.take() } else { None };
         Effect { taken: true, wake }
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct PendingTable {
 struct Slot {
     generation: u64,
     entry: Option<Entry>,
+    /// When the call of the last generation started, for the latency of replies that come after its end.
+    last_started: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,7 @@ impl PendingTable {
     pub(crate) fn remove(&self, id: MessageId) -> Option<Entry> {
         let mut slot = self.lock(id)?;
         let entry = slot.entry.take();
+        slot.last_started = entry.as_ref().map(Entry::started);
         slot.generation += 1;
         drop(slot);
         self.free.lock().returned.push(Self::index(id));
@@ -106,6 +109,18 @@ impl PendingTable {
     /// Delivers what came from a node. False if it came too late, or for a call that was never made.
     pub(crate) fn deliver(&self, id: MessageId, ordinal: u32, incoming: Incoming, now: Instant) -> bool {
         self.change(id, ordinal, |entry, target| entry.deliver(target, incoming, now))
+    }
+
+    /// When the call of a late reply started, unless its slot has been used several times since.
+    pub(crate) fn started(&self, id: MessageId) -> Option<Instant> {
+        let index = Self::index(id);
+        if id.initiator() != self.initiator || index == MAX_SLOTS {
+            return None;
+        }
+        let (segment, offset) = place(index);
+        let slot = self.segments[segment].get()?[offset].lock();
+        let last = slot.generation - 1 == id.sequence() >> SLOT_BITS;
+        slot.last_started.filter(|_| last)
     }
 
     /// Whether a call still waits for a node.
@@ -179,7 +194,7 @@ impl PendingTable {
         let (segment, offset) = place(index);
         let slots = self.segments[segment].get_or_init(|| {
             let len = FIRST_SEGMENT << segment;
-            (0..len).map(|_| Mutex::new(Slot { generation: 1, entry: None })).collect()
+            (0..len).map(|_| Mutex::new(Slot { generation: 1, entry: None, last_started: None })).collect()
         });
         &slots[offset]
     }

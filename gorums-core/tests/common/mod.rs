@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gorums_core::{
-    CallType, Configuration, Method, Methods, Server, ServerContext, ServerHandle, Service, Status, Updates,
+    CallType, Configuration, Method, Methods, Multicast, NodeTarget, QuorumCall, QuorumTarget, Rpc, Server,
+    ServerContext, ServerHandle, Service, Status, StreamingCall, Unicast, Updates,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -32,6 +33,44 @@ pub const SAFE: Method<Text, Text> = Method::prost("test.Test.Safe", CallType::Q
 pub const UNKNOWN: Method<Text, Text> = Method::prost("test.Test.Unknown", CallType::QuorumCall);
 pub const NOTE: Method<Text, ()> = Method::prost("test.Test.Note", CallType::Multicast);
 pub const COUNT: Method<Text, Text> = Method::prost("test.Test.Count", CallType::StreamingQuorumCall);
+
+/// Calls without generated code.
+pub trait OnConfiguration: QuorumTarget {
+    fn quorum_call<Req, Resp>(
+        &self,
+        method: &'static Method<Req, Resp>,
+        request: Req,
+    ) -> QuorumCall<Req, Resp, Self::Quorum> {
+        QuorumTarget::quorum_call(self, method, request)
+    }
+
+    fn streaming_call<Req, Resp>(
+        &self,
+        method: &'static Method<Req, Resp>,
+        request: Req,
+    ) -> StreamingCall<Req, Resp> {
+        QuorumTarget::streaming_call(self, method, request)
+    }
+
+    fn multicast<Req>(&self, method: &'static Method<Req, ()>, request: Req) -> Multicast<Req> {
+        QuorumTarget::multicast(self, method, request)
+    }
+}
+
+impl<T: QuorumTarget> OnConfiguration for T {}
+
+/// Calls without generated code.
+pub trait OnNode: NodeTarget {
+    fn rpc<Req, Resp>(&self, method: &'static Method<Req, Resp>, request: Req) -> Rpc<Req, Resp> {
+        NodeTarget::rpc(self, method, request)
+    }
+
+    fn unicast<Req>(&self, method: &'static Method<Req, ()>, request: Req) -> Unicast<Req> {
+        NodeTarget::unicast(self, method, request)
+    }
+}
+
+impl<T: NodeTarget> OnNode for T {}
 
 /// What the handlers saw, in order.
 #[derive(Default)]

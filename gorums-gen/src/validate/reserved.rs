@@ -5,13 +5,11 @@
 
 use crate::model::Target;
 
-/// Methods of `Configuration`, of `QuorumConfiguration`, and of the trait by which calls are made on them.
+/// Methods of `Configuration` and of `QuorumConfiguration`.
 pub const CONFIGURATION: &[&str] = &[
     "all",
-    "builder",
     "close",
     "configuration",
-    "connected",
     "contains",
     "difference",
     "extend",
@@ -20,16 +18,13 @@ pub const CONFIGURATION: &[&str] = &[
     "iter",
     "len",
     "majority",
-    "multicast",
     "node",
     "node_ids",
     "nodes",
+    "only",
     "pending",
     "quorum",
-    "quorum_call",
     "sorted_by",
-    "stats",
-    "streaming_call",
     "take",
     "threshold",
     "union",
@@ -39,19 +34,8 @@ pub const CONFIGURATION: &[&str] = &[
     "without_kinds",
 ];
 
-/// Methods of `Node`, and of the trait by which calls are made on it.
-pub const NODE: &[&str] = &[
-    "address",
-    "id",
-    "is_connected",
-    "is_local",
-    "last_error",
-    "latency",
-    "pending",
-    "rpc",
-    "stats",
-    "unicast",
-];
+/// Methods of `Node`.
+pub const NODE: &[&str] = &["address", "id", "is_connected", "last_error", "latency", "pending", "stats"];
 
 /// Methods of the traits that every file has in scope.
 pub const PRELUDE: &[&str] = &["clone", "eq", "into", "into_iter", "ne", "to_owned", "to_string", "try_into"];

@@ -1,0 +1,13 @@
+//! Tools to test protocols that are built on gorums, and gorums itself, under faults. Feature `testing`.
+//!
+//! A [`Proxy`] stands between a configuration and a node on real sockets and misbehaves on demand: it holds
+//! traffic back without closing anything, as a network that drops packets does; it stops reading, delays, or
+//! resets. [`Network`] is an in-memory network with the same faults, for tests with a paused clock.
+
+mod fault;
+mod network;
+mod proxy;
+
+pub use self::fault::{Direction, Faults, Traffic};
+pub use self::network::{Listener, Network};
+pub use self::proxy::Proxy;
