@@ -19,6 +19,8 @@ mod router;
 mod server;
 mod stats;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 pub mod wire;
 

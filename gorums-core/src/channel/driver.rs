@@ -52,8 +52,20 @@ pub(crate) struct Driver {
     drain_timeout: Duration,
     draining: Option<Pin<Box<Sleep>>>,
     yielded: bool,
-    answered: bool,
+    /// What may happen on the stream.
+    phase: Phase,
     ended: Ended,
+}
+
+/// How far the stream has come in its life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is written yet.
+    Opening,
+    /// Requests go.
+    Open,
+    /// The peer has shown that it speaks the protocol.
+    Answered,
 }
 
 /// Which directions of the stream have come to their end.
@@ -82,14 +94,27 @@ impl Driver {
             drain_timeout,
             draining: None,
             yielded: false,
-            answered: false,
+            phase: Phase::Open,
             ended: Ended::default(),
+        }
+    }
+
+    /// Holds requests back until [`open`](Self::open) is called.
+    pub(crate) fn hold(mut self) -> Self {
+        self.phase = Phase::Opening;
+        self
+    }
+
+    /// Lets requests go. To be followed by [`poll`](Self::poll).
+    pub(crate) fn open(&mut self) {
+        if self.phase == Phase::Opening {
+            self.phase = Phase::Open;
         }
     }
 
     /// The peer has shown that it speaks the protocol.
     pub(crate) fn answered(&self) -> bool {
-        self.answered
+        self.phase == Phase::Answered
     }
 
     /// Requests that were sent and may be sent again, oldest first, and the router with what it holds.
@@ -134,13 +159,13 @@ impl Driver {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(None) => self.end_of_input()?,
                 Poll::Ready(Some(Received::Headers(headers))) => {
-                    self.answered = true;
+                    self.phase = Phase::Answered;
                     if announces(&headers, wire::FEATURE_CANCEL) {
                         self.channel.set_hears_cancel();
                     }
                 }
                 Poll::Ready(Some(Received::Data(data))) => {
-                    self.answered = true;
+                    self.phase = Phase::Answered;
                     self.held += data.len();
                     self.messages.add(data);
                     let now = Instant::now();
@@ -166,6 +191,10 @@ impl Driver {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
         let mut progress = false;
+        if self.phase == Phase::Opening {
+            self.channel.with_queue(|queue| queue.park(cx.waker()));
+            return Ok(false);
+        }
         while !self.ended.output {
             let Poll::Ready(room) = self.duplex.poll_room(cx, BATCH)? else {
                 self.channel.with_queue(|queue| queue.park(cx.waker()));

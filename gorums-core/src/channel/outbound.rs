@@ -103,13 +103,12 @@ impl Outbound {
     async fn stream(&mut self, duplex: Duplex, mut connection: ClientConnection) -> End {
         self.epoch = self.link.connected(Instant::now());
         self.channel.counters().connected();
-        self.channel.with_queue(Queue::go_up);
         let options = self.channel.pool().options();
         let keepalive = connection
             .ping_pong()
             .map(|pings| Keepalive::new(pings, self.keepalive_interval, options.transport.keepalive_timeout));
         let router = MessageRouter::new(self.channel.clone(), Initiator::Client, None);
-        let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router);
+        let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router).hold();
         let mut stream = Stream { driver, connection, keepalive, channel: self.channel.clone(), up: false };
         let closing = self.channel.pool().closing().clone();
         let end = {
@@ -124,7 +123,7 @@ impl Outbound {
                 }
             }
         };
-        if stream.driver.answered() {
+        if stream.up {
             self.link.answered();
         }
         if let End::Lost(error) = &end {
@@ -203,18 +202,33 @@ impl Stream {
         {
             return Poll::Ready(End::Lost(error));
         }
+        self.look_for_peer();
         if let Poll::Ready(end) = self.driver.poll(cx) {
             return Poll::Ready(end);
         }
-        let heard = self.driver.answered() || self.keepalive.as_ref().is_some_and(Keepalive::has_pong);
-        if heard && !self.up {
-            self.up = true;
-            self.channel.set_connectivity(Connectivity::Up);
+        if self.look_for_peer()
+            && let Poll::Ready(end) = self.driver.poll(cx)
+        {
+            return Poll::Ready(end);
         }
         match Pin::new(&mut self.connection).poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => Poll::Ready(End::Lost(TransportError::Ended)),
             Poll::Ready(Err(error)) => Poll::Ready(End::Lost(error.into())),
         }
+    }
+
+    /// Lets requests go once the peer has shown that it is there: a host that accepts connections and is dead
+    /// otherwise must not swallow them. True if it has just done so.
+    fn look_for_peer(&mut self) -> bool {
+        let heard = self.driver.answered() || self.keepalive.as_ref().is_none_or(Keepalive::has_pong);
+        if self.up || !heard {
+            return false;
+        }
+        self.up = true;
+        self.driver.open();
+        self.channel.with_queue(Queue::go_up);
+        self.channel.set_connectivity(Connectivity::Up);
+        true
     }
 }

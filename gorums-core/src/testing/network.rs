@@ -66,7 +66,8 @@ impl Connector for Network {
     fn connect(&self, address: Arc<str>) -> BoxFuture<'static, io::Result<BoxedIo>> {
         let host = self.connect_to(&address);
         Box::pin(async move {
-            let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody listens on {address}"));
+            let refused =
+                || io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody listens on {address}"));
             let (accept, faults) = host.ok_or_else(refused)?;
             let (client, near) = duplex(BUFFER);
             let (far, server) = duplex(BUFFER);
