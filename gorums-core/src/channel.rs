@@ -162,6 +162,11 @@ impl Channel {
         }
     }
 
+    /// The call of a request has succeeded: if it still waits here, it no longer counts.
+    pub(crate) fn leave(&self, id: MessageId) {
+        self.queue.lock().leave(id);
+    }
+
     /// Queues a reply or a control message, which always has room.
     pub(crate) fn reply(&self, encode: impl FnOnce(&mut BytesMut)) {
         let waker = self.queue.lock().push_reply(encode);
@@ -243,7 +248,7 @@ impl Channel {
     /// Fails requests that were taken out of the queue without having been sent.
     pub(crate) fn fail_unsent(&self, requests: Vec<Outgoing>, kind: &NodeErrorKind, source: Option<&Source>) {
         for request in requests {
-            if request.awaits != Awaits::Nothing {
+            if matches!(request.awaits, Awaits::Reply | Awaits::Handover) {
                 let fault = Fault::unsent(kind.clone(), source.cloned());
                 self.pool.pending().fail(request.id, self.ordinal, fault);
             }

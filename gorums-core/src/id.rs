@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// Identifies a node among those that one process knows. Never 0.
 ///
-/// Ids from 2^20 up are given by servers to clients that can be called back.
+/// Ids from 2^20 up are what a server numbers its clients with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(NonZeroU32);
 

@@ -1,25 +1,15 @@
-//! The primitives that concurrent parts are built from: the real ones, or loom's models of them.
+//! The lock that concurrent parts are built from.
 
-#[cfg(loom)]
-pub(crate) use loom::sync::MutexGuard;
-#[cfg(not(loom))]
-pub(crate) use std::sync::MutexGuard;
-
-#[cfg(loom)]
-use loom::sync as imp;
-#[cfg(not(loom))]
-use std::sync as imp;
-
-use std::sync::PoisonError;
+use std::sync::{self, MutexGuard, PoisonError};
 
 /// A mutex that ignores poisoning: no code of a user runs while one is held, and what it guards is
 /// consistent between any two statements.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(imp::Mutex<T>);
+pub(crate) struct Mutex<T>(sync::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(imp::Mutex::new(value))
+        Self(sync::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {

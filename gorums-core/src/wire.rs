@@ -17,10 +17,6 @@ pub use self::messages::{FrameError, Messages};
 /// The path of the gRPC method that carries a node stream.
 pub const NODE_STREAM: &str = "/stream.Gorums/NodeStream";
 
-/// The request header with the dialling node's id: absent for a plain client, 0 for a client that wants
-/// calls back and has no id, else the id of a known peer.
-pub const NODE_ID: &str = "gorums-node-id";
-
 /// The header, of the request and of the response, that lists optional features, separated by commas.
 pub const FEATURES: &str = "gorums-features";
 

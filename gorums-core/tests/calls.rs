@@ -254,3 +254,57 @@ async fn a_dead_node_does_not_keep_a_multicast_from_the_others() {
         eventually("noted", || seen.texts.lock().unwrap().iter().any(|text| text == "note")).await;
     }
 }
+
+#[tokio::test]
+async fn options_and_metadata_of_a_configuration() {
+    let cluster = Cluster::start(2).await;
+    let mut metadata = MetadataMap::new();
+    metadata.insert("x-client", "tester".parse().unwrap());
+    let limits = gorums_core::QueueLimits { messages: 1, bytes: 1 << 20 };
+    let configuration = Configuration::builder()
+        .node_map([(7_u32, cluster.addresses[0].to_string()), (3, cluster.addresses[1].to_string())])
+        .metadata(metadata)
+        .queue_limits(limits)
+        .connect()
+        .await
+        .unwrap();
+    assert_eq!(configuration.node_ids().map(u32::from).collect::<Vec<_>>(), [7, 3]);
+    assert_eq!(
+        configuration.sorted_by(gorums_core::id).node_ids().map(u32::from).collect::<Vec<_>>(),
+        [3, 7]
+    );
+    assert_eq!(configuration.only([3]).len(), 1);
+    let reply = configuration.node(7).unwrap().rpc(&ECHO, text("connection-meta")).await.unwrap();
+    assert_eq!(reply.text, "tester");
+    let node = configuration.node(3).unwrap();
+    let first = node.unicast(&NOTE, text("x")).send();
+    let second = node.unicast(&NOTE, text("x")).send();
+    assert!(first.is_ok() && second.is_err(), "the queue has room for one request");
+}
+
+#[test]
+fn a_quorum_function_can_be_tested_by_itself() {
+    let reply = |node, value| gorums_core::NodeReply {
+        node: gorums_core::NodeId::new(node).unwrap(),
+        result: Ok(number(value)),
+    };
+    let mut set = ReplySet::from_replies(3, [reply(1, 5), reply(3, 9)]);
+    assert_eq!((set.size(), set.success_count(), set.outstanding()), (3, 2, 1));
+    let taken = set.take_successes();
+    assert_eq!(taken.iter().map(|(_, reply)| reply.number).max(), Some(9));
+    assert_eq!(set.success_count(), 0);
+}
+
+#[tokio::test]
+async fn a_server_whose_task_is_aborted_is_gone() {
+    let server = gorums_core::Server::builder().add_service(common::Test::new(1));
+    let server = server.bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().to_string();
+    let serving = tokio::spawn(server.serve());
+    let configuration = Configuration::builder().nodes([address]).connect().await.unwrap();
+    let node = configuration.node(1).unwrap();
+    let hanging = node.rpc(&ECHO, text("hang")).send();
+    serving.abort();
+    let error = within("gone", hanging).await.unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::ConnectionLost), "{error}");
+}

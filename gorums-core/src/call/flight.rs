@@ -326,12 +326,12 @@ impl<Resp> Call<Resp> {
     pub(crate) fn end(&mut self) {
         let Some(id) = self.id.take() else { return };
         let Some(entry) = self.pool().and_then(|pool| pool.pending().remove(id)) else { return };
-        if self.reached && !self.streaming {
-            return;
-        }
+        let goes_on = self.reached && !self.streaming;
         for (target, node) in self.targets.iter().enumerate() {
             match entry.progress(target) {
                 Progress::Settled => {}
+                Progress::Queued if goes_on => node.channel().leave(id),
+                Progress::Sent(_) if goes_on => {}
                 Progress::Queued => node.channel().give_up(id, false),
                 Progress::Sent(_) => node.channel().give_up(id, true),
             }

@@ -1,7 +1,7 @@
 //! The replies of a call that was sent, one by one.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -59,6 +59,15 @@ impl<Resp> Replies<Resp> {
     /// How many nodes were called.
     pub fn size(&self) -> usize {
         self.call.size()
+    }
+
+    /// Waits for the next reply; `None` after the last. The same as `next` of futures' `StreamExt`.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again; no reply is lost.
+    pub async fn next(&mut self) -> Option<NodeReply<Resp>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     /// How many replies of a streaming call were replaced by newer ones since the last time of asking.

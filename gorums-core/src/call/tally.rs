@@ -48,7 +48,7 @@ impl Tally {
         Self { needed: quorum.needed(size), size, successes: 0, failures: 0 }
     }
 
-    /// Counts a node that succeeded or failed. One that was left out has failed: it can no longer contribute.
+    /// Counts a node that succeeded or failed.
     pub(crate) fn count(&mut self, succeeded: bool) {
         if succeeded {
             self.successes += 1;

@@ -273,8 +273,8 @@ impl Driver {
             return;
         }
         let ordinal = self.channel.ordinal();
-        let awaited =
-            awaits != Awaits::Nothing && self.channel.pool().pending().sent(id, ordinal, self.epoch);
+        let awaited = matches!(awaits, Awaits::Reply | Awaits::Handover)
+            && self.channel.pool().pending().sent(id, ordinal, self.epoch);
         let frame = request.frame.clone();
         if request.idempotent && awaits == Awaits::Reply && awaited {
             self.resend.remember(request, &self.channel);

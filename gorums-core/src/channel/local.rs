@@ -87,7 +87,7 @@ impl Local {
             self.channel.with_queue(Queue::unsent);
             return;
         }
-        if awaits != Awaits::Nothing {
+        if matches!(awaits, Awaits::Reply | Awaits::Handover) {
             self.channel.pool().pending().sent(id, self.channel.ordinal(), EPOCH);
         }
         let size = frame.len();

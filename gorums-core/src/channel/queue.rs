@@ -51,6 +51,9 @@ pub(crate) enum Awaits {
     Handover,
     /// Nobody.
     Nothing,
+    /// Nobody any longer: the call has succeeded without this node. The request still goes, but gives way to
+    /// others when the queue is full.
+    NoLonger,
 }
 
 /// A request that waits to be written.
@@ -164,6 +167,7 @@ impl Queue {
         }
         if !self.fits(request.frame.len()) {
             self.expire(now);
+            self.evict(request.frame.len());
         }
         if self.fits(request.frame.len()) {
             self.append(request);
@@ -193,6 +197,32 @@ impl Queue {
         }
     }
 
+    /// Drops requests that nobody waits for any longer, oldest first, until a request of this length fits.
+    fn evict(&mut self, len: usize) {
+        let mut index = 0;
+        while !self.fits(len) && index < self.requests.len() {
+            if self.requests[index].awaits == Awaits::NoLonger {
+                self.remove(index);
+                self.counts.dropped += 1;
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Outgoing> {
+        let removed = self.requests.remove(index)?;
+        self.bytes -= removed.frame.len();
+        Some(removed)
+    }
+
+    /// The call of a request has succeeded without it.
+    pub(crate) fn leave(&mut self, id: MessageId) {
+        if let Some(request) = self.requests.iter_mut().rev().find(|request| request.id == id) {
+            request.awaits = Awaits::NoLonger;
+        }
+    }
+
     /// Whether a request of this length would be taken now, or refused for good.
     pub(crate) fn has_room(&self, len: usize) -> bool {
         !matches!(self.admission, Admission::Open) || self.fits(len)
@@ -208,10 +238,9 @@ impl Queue {
         let mut waker = None;
         while !self.fits(request.frame.len()) {
             let oldest = self.requests.iter().position(Outgoing::droppable);
-            let Some(oldest) = oldest.and_then(|index| self.requests.remove(index)) else {
+            let Some(oldest) = oldest.and_then(|index| self.remove(index)) else {
                 break;
             };
-            self.bytes -= oldest.frame.len();
             dropped.push(oldest);
         }
         if self.fits(request.frame.len()) {
@@ -274,10 +303,8 @@ impl Queue {
         let Some(index) = self.requests.iter().position(|request| request.id == id) else {
             return false;
         };
-        if let Some(request) = self.requests.remove(index) {
-            self.bytes -= request.frame.len();
-            self.counts.failed += 1;
-        }
+        self.remove(index);
+        self.counts.failed += 1;
         true
     }
 

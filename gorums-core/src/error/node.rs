@@ -27,8 +27,6 @@ pub enum NodeErrorKind {
     Cancelled,
     /// The queue to this node was full, and the request was not taken.
     QueueFull,
-    /// A per-node mapping left this node out. Neither a success nor a failure.
-    Skipped,
     /// The reply could not be decoded.
     Decode,
     /// The caller did not take the replies of a streaming call in time, and its mailbox is full.
@@ -46,7 +44,7 @@ impl NodeErrorKind {
                 Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::DeadlineExceeded
             ),
             Self::Unavailable | Self::ConnectionLost | Self::DeadlineExceeded | Self::QueueFull => true,
-            Self::Cancelled | Self::Skipped | Self::Decode | Self::Overrun | Self::Closed => false,
+            Self::Cancelled | Self::Decode | Self::Overrun | Self::Closed => false,
         }
     }
 
@@ -57,7 +55,7 @@ impl NodeErrorKind {
                 status.code(),
                 Code::Unknown | Code::Internal | Code::DeadlineExceeded | Code::Cancelled | Code::DataLoss
             ),
-            Self::Unavailable | Self::QueueFull | Self::Skipped => false,
+            Self::Unavailable | Self::QueueFull => false,
             Self::ConnectionLost
             | Self::DeadlineExceeded
             | Self::Cancelled
@@ -83,7 +81,6 @@ impl fmt::Display for NodeErrorKind {
             Self::DeadlineExceeded => f.write_str("no reply before the deadline"),
             Self::Cancelled => f.write_str("not waited for any longer"),
             Self::QueueFull => f.write_str("its queue is full: slow down, or raise the queue's limits"),
-            Self::Skipped => f.write_str("left out by the per-node mapping"),
             Self::Decode => f.write_str("its reply could not be decoded; do both ends use the same schema?"),
             Self::Overrun => f.write_str("the replies were not taken in time"),
             Self::Closed => f.write_str("the node was closed"),
@@ -200,7 +197,6 @@ impl From<NodeError> for Status {
             NodeErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
             NodeErrorKind::Cancelled | NodeErrorKind::Closed => Code::Cancelled,
             NodeErrorKind::QueueFull | NodeErrorKind::Overrun => Code::ResourceExhausted,
-            NodeErrorKind::Skipped => Code::FailedPrecondition,
             NodeErrorKind::Decode => Code::Internal,
         };
         Self::new(code, error.to_string())

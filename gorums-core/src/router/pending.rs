@@ -5,8 +5,8 @@
 //! lie in segments that only grow, each behind a lock of its own that is held for a few statements.
 //! Lock order: one slot, or the list of free slots, never both.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{MutexGuard, OnceLock};
 use std::task::Waker;
 
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::error::Fault;
 use crate::id::{Initiator, MessageId};
 use crate::router::entry::{Effect, Entry, Incoming, Look, Progress};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 
 const SLOT_BITS: u32 = 20;
 const MAX_SLOTS: u32 = (1 << SLOT_BITS) - 1;

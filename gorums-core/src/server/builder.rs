@@ -9,7 +9,6 @@ use futures_util::Stream;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
-use crate::channel::queue::QueueLimits;
 use crate::error::ServerError;
 use crate::id::Initiator;
 use crate::pool::{Pool, PoolOptions};
@@ -25,7 +24,6 @@ pub struct ServerBuilder {
     methods: Methods,
     transport: TransportOptions,
     options: ServerOptions,
-    limits: QueueLimits,
 }
 
 impl ServerBuilder {
@@ -39,7 +37,6 @@ impl ServerBuilder {
                 max_streams: 16,
                 max_connections: 16_384,
             },
-            limits: QueueLimits::default(),
         }
     }
 
@@ -98,7 +95,8 @@ impl ServerBuilder {
         BoundServer::new(self.into_shared(), listener)
     }
 
-    /// Serves on an address until the process ends.
+    /// Serves on an address until the process ends, or the future is dropped, which ends the server at once. To
+    /// shut down gracefully, [`bind`](Self::bind) and keep a [handle](BoundServer::handle).
     pub async fn serve(self, address: impl ToSocketAddrs) -> Result<(), ServerError> {
         self.bind(address).await?.serve().await
     }
@@ -112,7 +110,8 @@ impl ServerBuilder {
         self.bind(address).await?.serve_with_shutdown(signal).await
     }
 
-    /// Serves the connections that `incoming` yields, until it ends.
+    /// Serves the connections that `incoming` yields, until it has ended and all of them have. Dropping the
+    /// future ends the server at once.
     pub async fn serve_with_incoming<S, I>(self, incoming: S) -> Result<(), ServerError>
     where
         S: Stream<Item = std::io::Result<I>>,
@@ -128,7 +127,6 @@ impl ServerBuilder {
 
     pub(crate) fn into_shared(self) -> Arc<Shared> {
         let options = PoolOptions {
-            limits: self.limits,
             connect_timeout: self.options.handshake_timeout,
             drain_timeout: self.options.drain_timeout,
             transport: self.transport,

@@ -24,7 +24,7 @@ use crate::transport::{
 };
 use crate::wire;
 
-/// Clients that cannot be called by a known id get one from here up.
+/// Clients are numbered from here up.
 const FIRST_CLIENT_ID: u32 = 1 << 20;
 
 /// Serves a connection until it ends.

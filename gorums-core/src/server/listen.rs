@@ -81,13 +81,23 @@ impl BoundServer {
     }
 
     /// Serves until it is shut down with its [handle](Self::handle).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or aborting its task, ends the server at once: connections are closed and running
+    /// handlers are dropped.
     pub async fn serve(self) -> Result<(), ServerError> {
         self.serve_with_shutdown(pending()).await
     }
 
     /// Serves until `signal` resolves, then shuts down gracefully.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`serve`](Self::serve).
     pub async fn serve_with_shutdown(self, signal: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { shared, listener, .. } = self;
+        let _aborted = AbortOnDrop(shared.clone());
         let accept = async {
             let slots = Arc::new(Semaphore::new(shared.options.max_connections));
             loop {
@@ -150,6 +160,7 @@ where
     S: Stream<Item = io::Result<I>>,
     I: Into<Incoming>,
 {
+    let _aborted = AbortOnDrop(shared.clone());
     let mut incoming = pin!(incoming);
     let slots = Arc::new(Semaphore::new(shared.options.max_connections));
     let result = loop {
@@ -166,6 +177,16 @@ where
     };
     shut_down(&shared).await;
     result
+}
+
+/// Ends everything at once when serving is dropped instead of being shut down.
+struct AbortOnDrop(Arc<Shared>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.stopping.cancel();
+        self.0.tasks.abort.cancel();
+    }
 }
 
 fn spawn(shared: &Arc<Shared>, incoming: Incoming, slot: tokio::sync::OwnedSemaphorePermit) {

@@ -102,9 +102,8 @@ impl Session {
 
     fn wake(&self) {
         self.channel().wake();
-        if self.is_closed()
-            && let Some(waker) = self.finisher.lock().take()
-        {
+        let finisher = if self.is_closed() { self.finisher.lock().take() } else { None };
+        if let Some(waker) = finisher {
             waker.wake();
         }
     }

@@ -154,6 +154,10 @@ impl Test {
                 self.seen.cancelled.fetch_add(1, Ordering::SeqCst);
                 return Err(Status::cancelled("gone"));
             }
+            "connection-meta" => {
+                let value = ctx.connection_metadata().get("x-client").map(|v| v.to_str().unwrap().to_owned());
+                return Ok(Text { text: value.unwrap_or_default(), number: self.id });
+            }
             "meta" => {
                 let value = ctx.metadata().get("x-trace").map(|v| v.to_str().unwrap().to_owned());
                 return Ok(Text { text: value.unwrap_or_default(), number: self.id });

@@ -57,6 +57,19 @@ fn drop_oldest_drops_itself_when_nothing_else_may_go() {
 }
 
 #[test]
+fn what_nobody_waits_for_any_longer_gives_way() {
+    let mut queue = Queue::new(limits(3, 1_000));
+    for id in 1..=3 {
+        queue.push(Outgoing { awaits: Awaits::Reply, ..request(id, 1) }, Instant::now());
+    }
+    queue.leave(MessageId::new(Initiator::Client, 2));
+    assert!(matches!(queue.push(request(4, 1), Instant::now()), Push::Queued(_)));
+    assert!(matches!(queue.push(request(5, 1), Instant::now()), Push::Refused(NodeErrorKind::QueueFull, _)));
+    assert_eq!(queue.counts().dropped, 1);
+    assert_eq!(ids(&mut queue), [1, 3, 4]);
+}
+
+#[test]
 fn what_is_sent_again_comes_before_what_is_new() {
     let mut queue = Queue::new(QueueLimits::default());
     for id in 1..=4 {
@@ -101,6 +114,7 @@ enum Step {
     Push { len: usize, overflow: Overflow, wait_for_ready: bool, awaits: Awaits },
     Pop { room: usize, any: bool, unsent: bool, requeue: bool },
     Withdraw(u64),
+    Leave(u64),
     Down,
     Up,
     Clear,
@@ -121,6 +135,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..60_usize, any::<bool>(), any::<bool>(), any::<bool>())
             .prop_map(|(room, any, unsent, requeue)| Step::Pop { room, any, unsent, requeue }),
         1 => (0..40_u64).prop_map(Step::Withdraw),
+        1 => (0..40_u64).prop_map(Step::Leave),
         1 => Just(Step::Down),
         1 => Just(Step::Up),
         1 => Just(Step::Clear),
@@ -153,6 +168,7 @@ proptest! {
                 Step::Withdraw(id) => {
                     queue.withdraw(MessageId::new(Initiator::Client, id));
                 }
+                Step::Leave(id) => queue.leave(MessageId::new(Initiator::Client, id)),
                 Step::Down => drop(queue.go_down(None)),
                 Step::Up => queue.go_up(),
                 Step::Clear => drop(queue.clear()),
