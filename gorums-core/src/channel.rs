@@ -117,6 +117,14 @@ impl Channel {
         self.connectivity.send_replace(state);
     }
 
+    /// Why there is no connection, if the last attempt failed.
+    pub(crate) fn down_because(&self) -> Option<Source> {
+        match &*self.connectivity.borrow() {
+            Connectivity::Down(source) => Some(source.clone()),
+            Connectivity::Waiting | Connectivity::Up | Connectivity::Closed => None,
+        }
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         matches!(*self.connectivity.borrow(), Connectivity::Up)
     }

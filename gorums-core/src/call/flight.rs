@@ -294,7 +294,13 @@ impl<Resp> Call<Resp> {
             if matches!(kind, NodeErrorKind::DeadlineExceeded) {
                 self.targets.get(target).counters().failed(kind.clone());
             }
-            errors.push((target, self.error(target, Fault { kind: kind.clone(), source: None, sent })));
+            // That there is no connection says more than that nobody waited for one.
+            let down = self.targets.get(target).channel().down_because();
+            let fault = match down.filter(|_| !sent && matches!(kind, NodeErrorKind::Cancelled)) {
+                Some(source) => Fault::unsent(NodeErrorKind::Unavailable, Some(source)),
+                None => Fault { kind: kind.clone(), source: None, sent },
+            };
+            errors.push((target, self.error(target, fault)));
         }
         errors
     }

@@ -112,7 +112,7 @@ fn in_short(kind: &NodeErrorKind) -> String {
 /// Why a call failed: what was needed, and a line for each node that did not do its part.
 pub(crate) fn failure(failure: &CallFailure, configuration: &Configuration) -> String {
     match failure {
-        CallFailure::Quorum(error, asked) => quorum_error(error, asked, configuration),
+        CallFailure::Quorum(error) => quorum_error(error, configuration),
         CallFailure::Node(error) => node_error(error, configuration),
         CallFailure::Outdated { key, newer: None } => {
             format!("{} was not updated: the node has a newer value, timestamp too old", printable(key))
@@ -129,7 +129,7 @@ pub(crate) fn failure(failure: &CallFailure, configuration: &Configuration) -> S
     }
 }
 
-fn quorum_error(error: &QuorumError, asked: &Configuration, configuration: &Configuration) -> String {
+fn quorum_error(error: &QuorumError, configuration: &Configuration) -> String {
     let (replies, size) = (error.replies(), error.size());
     let needed = if error.needed() > 0 { error.needed() } else { majority(size) };
     let in_time = if is_late(error) { " in time" } else { "" };
@@ -137,26 +137,13 @@ fn quorum_error(error: &QuorumError, asked: &Configuration, configuration: &Conf
         QuorumErrorKind::SendFailure => format!("sent to {replies} of {size} nodes, not to all"),
         _ => format!("no quorum{in_time}: {replies} of {size} nodes answered, {needed} are needed"),
     };
-    let failed = error.nodes().iter().map(|error| (error.node(), node_error(error, configuration)));
-    let others = not_waited_for(error, asked).map(|node| {
-        let place = place(node.id(), configuration);
-        (node.id(), format!("{place} ({}): not connected", node.address()))
-    });
-    let mut lines: Vec<_> = failed.chain(others).collect();
-    lines.sort_by_key(|(node, _)| *node);
-    lines.into_iter().fold(outcome, |text, (_, line)| text + "\n  " + &line)
+    let lines = error.nodes().iter().map(|error| node_error(error, configuration));
+    lines.fold(outcome, |text, line| text + "\n  " + &line)
 }
 
 /// Whether more time might have helped.
 fn is_late(error: &QuorumError) -> bool {
     error.nodes().iter().any(|error| matches!(error.kind(), NodeErrorKind::DeadlineExceeded))
-}
-
-/// The nodes that are down and that the call, which was lost without them, did not hear of.
-fn not_waited_for<'a>(error: &'a QuorumError, asked: &'a Configuration) -> impl Iterator<Item = &'a Node> {
-    let failed = |node: &&Node| error.nodes().iter().any(|error| error.node() == node.id());
-    let unknown = error.size().saturating_sub(error.replies() + error.nodes().len());
-    asked.iter().filter(move |node| unknown > 0 && !failed(node) && !node.is_connected())
 }
 
 fn node_error(error: &NodeError, configuration: &Configuration) -> String {

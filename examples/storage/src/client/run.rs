@@ -15,8 +15,7 @@ use crate::quorum::{Newest, Taken, WriteOutcome, majority, newer};
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(crate) enum CallFailure {
-    /// On these nodes.
-    Quorum(QuorumError, Configuration),
+    Quorum(QuorumError),
     Node(NodeError),
     /// There are newer values: for a quorum call, on these nodes.
     Outdated {
@@ -88,7 +87,7 @@ impl Runner {
             }
             Command::QuorumCall { nodes, operation } => {
                 let nodes = self.choose(&nodes);
-                quorum_call(&nodes, operation).await.map_err(|error| error.on(&nodes))?;
+                quorum_call(&nodes, operation).await?;
             }
             Command::Unicast { node, write } => {
                 let node_handle = &self.configuration.nodes()[node];
@@ -96,8 +95,7 @@ impl Runner {
                 output::result(&format!("Unicast OK: sent to node {node}"));
             }
             Command::Multicast(write) => {
-                let multicast = self.configuration.write_multicast(write.into_request());
-                multicast.await.map_err(|error| QuorumFailure::from(error).on(&self.configuration))?;
+                self.configuration.write_multicast(write.into_request()).await?;
                 output::result(&format!("Multicast OK: sent to {} nodes", self.configuration.len()));
             }
             Command::Nodes => {
@@ -136,7 +134,7 @@ impl Runner {
     }
 }
 
-async fn quorum_call(nodes: &Configuration, operation: QuorumOperation) -> Result<(), QuorumFailure> {
+async fn quorum_call(nodes: &Configuration, operation: QuorumOperation) -> Result<(), CallFailure> {
     match operation {
         QuorumOperation::Read(key) => {
             let newest = nodes.read_qc(ReadRequest { key: key.clone() }).quorum(Newest).await?;
@@ -161,10 +159,12 @@ async fn quorum_call(nodes: &Configuration, operation: QuorumOperation) -> Resul
     Ok(())
 }
 
-fn written(key: String, outcome: WriteOutcome, success: &str) -> Result<(), QuorumFailure> {
+fn written(key: String, outcome: WriteOutcome, success: &str) -> Result<(), CallFailure> {
     match outcome {
         WriteOutcome::Written => output::result(success),
-        WriteOutcome::Outdated { newer, .. } => return Err(QuorumFailure::Outdated { key, newer }),
+        WriteOutcome::Outdated { newer, .. } => {
+            return Err(CallFailure::Outdated { key, newer: Some(newer) });
+        }
     }
     Ok(())
 }
@@ -182,25 +182,9 @@ async fn correctable_read(nodes: &Configuration, key: String) -> Result<(), Quor
     Ok(())
 }
 
-/// Why a quorum call did not do what was asked.
-enum QuorumFailure {
-    Error(QuorumError),
-    Outdated { key: String, newer: Vec<NodeId> },
-}
-
-impl QuorumFailure {
-    /// Of a call on these nodes.
-    fn on(self, nodes: &Configuration) -> CallFailure {
-        match self {
-            Self::Error(error) => CallFailure::Quorum(error, nodes.clone()),
-            Self::Outdated { key, newer } => CallFailure::Outdated { key, newer: Some(newer) },
-        }
-    }
-}
-
-impl From<QuorumError> for QuorumFailure {
+impl From<QuorumError> for CallFailure {
     fn from(error: QuorumError) -> Self {
-        Self::Error(error)
+        Self::Quorum(error)
     }
 }
 
