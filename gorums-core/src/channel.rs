@@ -33,6 +33,9 @@ use crate::wire;
 /// Drops are logged at most this often.
 const DROP_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
+/// A day: what counts as never.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
 /// How it stands with the connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Connectivity {
@@ -150,11 +153,11 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits until a request of this length has room, or would be refused for good.
-    pub(crate) async fn wait_for_room(&self, len: usize) {
+    /// Waits until a request has room, or would be refused for good.
+    pub(crate) async fn wait_for_room(&self, request: &Outgoing) {
         loop {
             let notified = self.room.notified();
-            if self.queue.lock().has_room(len) {
+            if self.queue.lock().has_room(request) {
                 return;
             }
             notified.await;
@@ -165,7 +168,7 @@ impl Channel {
     pub(crate) fn give_up(&self, id: MessageId, sent: bool) {
         if !sent && self.queue.lock().withdraw(id) {
             self.room.notify_waiters();
-        } else if sent && self.hears_cancel.load(Relaxed) {
+        } else if self.hears_cancel.load(Relaxed) {
             self.reply(|buf| wire::encode(buf, &wire::Outline::reply(id.to_wire(), wire::CANCEL), 0, |_| {}));
         }
     }
@@ -216,7 +219,8 @@ impl Channel {
 
     /// When the driver of a closed channel gives up what it could not write.
     pub(crate) fn drained_by(&self) -> Option<Instant> {
-        self.closed_at.get().map(|&closed_at| closed_at + self.pool.options().drain_timeout)
+        let closed_at = *self.closed_at.get()?;
+        closed_at.checked_add(self.pool.options().drain_timeout).or_else(|| closed_at.checked_add(NEVER))
     }
 
     /// Asks for a connection although nothing waits to be sent.
@@ -253,11 +257,15 @@ impl Channel {
         self.room.notify_waiters();
     }
 
-    /// Fails requests that were taken out of the queue without having been sent.
+    /// Fails requests that were taken out of the queue without having been sent on this stream.
     pub(crate) fn fail_unsent(&self, requests: Vec<Outgoing>, kind: &NodeErrorKind, source: Option<&Source>) {
         for request in requests {
-            if matches!(request.awaits, Awaits::Reply | Awaits::Handover) {
-                let fault = Fault::unsent(kind.clone(), source.cloned());
+            if request.is_awaited() {
+                let fault = if request.sent_before {
+                    Fault::sent(NodeErrorKind::ConnectionLost, source.cloned())
+                } else {
+                    Fault::unsent(kind.clone(), source.cloned())
+                };
                 self.pool.pending().fail(request.id, self.ordinal, fault);
             }
         }

@@ -13,7 +13,7 @@ use crate::channel::Channel;
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::{Initiator, MessageId};
 use crate::router::entry::Incoming;
-use crate::server::dispatch::{Dispatcher, Request};
+use crate::server::dispatch::{Dispatcher, MAX_REPLY_BYTES, Request};
 use crate::wire::{self, DecodeError, Envelope};
 
 /// Routes the messages of one stream by who started the call: the high bit of the id tells.
@@ -46,7 +46,7 @@ impl MessageRouter {
             }
         } else if let Some(dispatcher) = &mut self.dispatcher {
             dispatcher.push(Request { id, envelope, size, received: now });
-        } else {
+        } else if self.channel.reply_bytes() < MAX_REPLY_BYTES {
             let status = wire::no_handler(envelope.method_name());
             self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), envelope.method_name(), &status));
         }

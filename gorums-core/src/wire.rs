@@ -33,6 +33,11 @@ pub const CANCEL: &str = "gorums.Cancel";
 /// The length of the prefix of a gRPC message.
 pub(crate) const PREFIX: usize = 5;
 
+/// How much longer a reply is than its payload, at the most.
+pub(crate) const fn overhead(method: &str) -> usize {
+    method.len() + 4 * 11
+}
+
 /// The status of a request whose method is not known.
 pub(crate) fn no_handler(method: &str) -> RpcStatus {
     RpcStatus::from_status(&tonic::Status::unimplemented(format!(

@@ -98,6 +98,10 @@ impl<Resp> Correctable<Resp> {
     fn poll_until(&mut self, cx: &mut Context<'_>, level: usize) -> Poll<()> {
         while self.level < level {
             let Some(replies) = &mut self.replies else { return Poll::Ready(()) };
+            if !replies.call().is_streaming() && replies.size() < self.failures.len() + self.target {
+                self.end();
+                return Poll::Ready(());
+            }
             match Pin::new(replies).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(reply)) => self.take(reply),
@@ -113,8 +117,10 @@ impl<Resp> Correctable<Resp> {
                 let replaced = self.replies.as_ref().map_or(0, Replies::take_dropped);
                 self.level += 1 + replaced;
                 self.latest = Some(value);
-                if self.level >= self.target {
-                    self.replies = None;
+                if self.level >= self.target
+                    && let Some(mut replies) = self.replies.take()
+                {
+                    replies.call_mut().reached();
                 }
             }
             Err(error) => self.failures.push(error),
@@ -122,10 +128,11 @@ impl<Resp> Correctable<Resp> {
     }
 
     fn end(&mut self) {
-        let Some(replies) = self.replies.take() else { return };
+        let Some(mut replies) = self.replies.take() else { return };
         let (kind, _) = QuorumErrorKind::Incomplete.given(&self.failures);
         let counts = (self.target, self.level);
         self.error = Some(replies.call().quorum_error(kind, counts, self.failures.clone()));
+        replies.call_mut().end();
     }
 }
 

@@ -87,7 +87,11 @@ impl<Req, Resp> Description<Req, Resp> {
         let now = Instant::now();
         let deadline = self.deadline(now);
         let streaming = matches!(mode, Mode::Streaming { .. });
-        let awaits = if matches!(mode, Mode::Handover(_)) { Awaits::Handover } else { Awaits::Reply };
+        let awaits = match mode {
+            Mode::Handover(_) => Awaits::Handover,
+            Mode::Streaming { .. } => Awaits::Replies,
+            Mode::Each | Mode::Counted(_) => Awaits::Reply,
+        };
         let mut call = Call {
             id: None,
             targets: self.targets.clone(),
@@ -140,6 +144,7 @@ impl<Req, Resp> Description<Req, Resp> {
             overflow: self.options.overflow,
             idempotent: self.method.is_idempotent(),
             wait_for_ready: self.options.wait_for_ready,
+            sent_before: false,
         };
         for target in self.targets.iter() {
             let limit = target.channel().pool().options().transport.max_message_size;
@@ -289,7 +294,7 @@ impl<Resp> Call<Resp> {
             let sent = match progress {
                 Progress::Settled => continue,
                 Progress::Queued => false,
-                Progress::Sent(_) => true,
+                Progress::Sent(_) | Progress::Requeued => true,
             };
             if matches!(kind, NodeErrorKind::DeadlineExceeded) {
                 self.targets.get(target).counters().failed(kind.clone());
@@ -335,10 +340,12 @@ impl<Resp> Call<Resp> {
         let goes_on = self.reached && !self.streaming;
         for (target, node) in self.targets.iter().enumerate() {
             match entry.progress(target) {
+                // Nodes go on replying to a call that was overrun until they are told.
+                Progress::Settled if entry.is_overrun() => node.channel().give_up(id, true),
                 Progress::Settled => {}
-                Progress::Queued if goes_on => node.channel().leave(id),
+                Progress::Queued | Progress::Requeued if goes_on => node.channel().leave(id),
                 Progress::Sent(_) if goes_on => {}
-                Progress::Queued => node.channel().give_up(id, false),
+                Progress::Queued | Progress::Requeued => node.channel().give_up(id, false),
                 Progress::Sent(_) => node.channel().give_up(id, true),
             }
         }

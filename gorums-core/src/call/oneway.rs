@@ -36,7 +36,7 @@ impl<Req> Description<Req, ()> {
 
 async fn offer_when_room(node: Node, request: Outgoing) {
     loop {
-        node.channel().wait_for_room(request.frame.len()).await;
+        node.channel().wait_for_room(&request).await;
         match node.channel().offer(request.clone(), Instant::now()) {
             // Somebody else was faster.
             Err(fault) if matches!(fault.kind, NodeErrorKind::QueueFull) => {}
@@ -142,7 +142,7 @@ impl<Req> Multicast<Req> {
         let needed = self.quorum.needed(size);
         let errors = self.description.start_unwatched();
         let taken = size - errors.len();
-        if taken >= needed {
+        if size > 0 && taken >= needed {
             return Ok(());
         }
         let method = self.description.method.name();

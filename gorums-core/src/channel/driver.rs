@@ -52,6 +52,8 @@ pub(crate) struct Driver {
     drain_timeout: Duration,
     draining: Option<Pin<Box<Sleep>>>,
     yielded: bool,
+    /// The server is shutting down: no more requests are read.
+    shuts_down: bool,
     /// What may happen on the stream.
     phase: Phase,
     ended: Ended,
@@ -94,6 +96,7 @@ impl Driver {
             drain_timeout,
             draining: None,
             yielded: false,
+            shuts_down: false,
             phase: Phase::Open,
             ended: Ended::default(),
         }
@@ -152,7 +155,12 @@ impl Driver {
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
         let mut progress = false;
         for _ in 0..MAX_READS {
-            if self.ended.input || self.router.is_congested() {
+            if self.ended.input || self.shuts_down {
+                return Ok(progress);
+            }
+            if self.router.is_congested() {
+                // Nothing is read, but the end of the stream is still noticed.
+                self.duplex.poll_gone(cx)?;
                 return Ok(progress);
             }
             match self.duplex.poll_receive(cx)? {
@@ -196,6 +204,11 @@ impl Driver {
             return Ok(false);
         }
         while !self.ended.output {
+            if self.pieces.is_empty() && self.nothing_waits(cx) {
+                // Room that is not used is kept from the other streams of the connection.
+                self.duplex.give_room_back();
+                return Ok(progress);
+            }
             let Poll::Ready(room) = self.duplex.poll_room(cx, BATCH)? else {
                 self.channel.with_queue(|queue| queue.park(cx.waker()));
                 return Ok(progress);
@@ -217,12 +230,19 @@ impl Driver {
         Ok(progress)
     }
 
+    /// True if nothing waits; then the queue will wake this task.
+    fn nothing_waits(&self, cx: &mut Context<'_>) -> bool {
+        self.channel.with_queue(|queue| {
+            if queue.is_empty() {
+                queue.park(cx.waker());
+            }
+            queue.is_empty()
+        })
+    }
+
     /// Lets callers queue more before a batch is made, once.
     fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.yielded
-            || self.channel.pool().pending().open() <= FEW_CALLS
-            || self.channel.with_queue(|queue| queue.is_empty())
-        {
+        if self.yielded || self.channel.pool().pending().open() <= FEW_CALLS {
             return false;
         }
         self.yielded = true;
@@ -273,8 +293,7 @@ impl Driver {
             return;
         }
         let ordinal = self.channel.ordinal();
-        let awaited = matches!(awaits, Awaits::Reply | Awaits::Handover)
-            && self.channel.pool().pending().sent(id, ordinal, self.epoch);
+        let awaited = request.is_awaited() && self.channel.pool().pending().sent(id, ordinal, self.epoch);
         let frame = request.frame.clone();
         if request.idempotent && awaits == Awaits::Reply && awaited {
             self.resend.remember(request, &self.channel);
@@ -294,6 +313,7 @@ impl Driver {
         if !self.channel.is_closed() && !self.ended.input {
             return false;
         }
+        self.shuts_down = self.channel.is_closed() && self.router.serves_accepted_stream();
         let drain_timeout = self.drain_timeout;
         let draining = self.draining.get_or_insert_with(|| Box::pin(sleep(drain_timeout)));
         let late = self.channel.is_closed() && draining.as_mut().poll(cx).is_ready();

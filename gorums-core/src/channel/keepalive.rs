@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use h2::{Ping, PingPong};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::transport::TransportError;
 
@@ -50,7 +50,7 @@ impl Keepalive {
                 }
                 self.awaits_pong = false;
                 self.has_pong = true;
-                self.timer.as_mut().reset(Instant::now() + self.interval);
+                self.timer.set(sleep(self.interval));
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -62,7 +62,7 @@ impl Keepalive {
                 return Poll::Ready(error.into());
             }
             self.awaits_pong = true;
-            self.timer.as_mut().reset(Instant::now() + self.timeout);
+            self.timer.set(sleep(self.timeout));
         }
     }
 }

@@ -31,8 +31,7 @@ impl Backoff {
     }
 }
 
-/// A stream that lived this long was a success even if the peer had nothing to say, and the next dial is
-/// immediate.
+/// After a stream that lived this long, the next dial is immediate.
 const SETTLED: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -85,7 +84,7 @@ impl Link {
     /// A dial failed or the stream ended. `dice` is evenly distributed from 0 to 1.
     pub(crate) fn failed(&mut self, now: Instant, dice: f64) -> Retry {
         let settled = self.up_since.take().is_some_and(|since| now - since >= SETTLED);
-        if settled || mem::take(&mut self.answered) {
+        if mem::take(&mut self.answered) {
             self.failures = 0;
             self.down_since = Some(now);
             let after =
@@ -143,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_breaks_at_once_counts_as_a_failure() {
+    fn a_stream_that_the_peer_never_answered_counts_as_a_failure() {
         let now = Instant::now();
         let mut link = Link::new(Backoff::default());
         for failures in 1..4 {
             link.dialling(now);
             link.connected(now);
-            assert_eq!(link.failed(now + MS, 1.0).after, 100 * MS * (1 << (failures - 1)));
+            assert_eq!(link.failed(now + SETTLED, 1.0).after, 100 * MS * (1 << (failures - 1)));
         }
     }
 

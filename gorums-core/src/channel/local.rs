@@ -4,15 +4,18 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use tokio::time::{Instant, sleep_until};
 
-use crate::channel::queue::{Awaits, Outgoing, Queue};
+use crate::channel::queue::{Outgoing, Queue};
 use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind};
+use crate::id::MessageId;
 use crate::server::dispatch::{Dispatcher, Request};
 use crate::server::handler::Methods;
 use crate::server::session::{Peer, Session, Tasks, Way};
-use crate::wire::{Envelope, PREFIX};
+use crate::wire::{Envelope, Messages, PREFIX};
 
 /// The local channel never breaks, so that there is one stream.
 const EPOCH: u32 = 0;
@@ -20,25 +23,16 @@ const EPOCH: u32 = 0;
 /// Dispatches what callers queue, until the channel is closed.
 pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>) {
     channel.set_connectivity(Connectivity::Up);
+    channel.set_hears_cancel();
     let peer = Peer { hears_end: true, ..Peer::default() };
     let tasks = Tasks::default();
     let session = Session::new(peer, Way::Local(channel.clone()), tasks.clone());
-    let mut local = Local { dispatcher: Dispatcher::new(methods, session.clone()), channel: channel.clone() };
-    let closing = channel.pool().closing().clone();
-    {
-        let run = poll_fn(|cx| local.poll(cx));
-        tokio::pin!(run);
-        tokio::select! {
-            () = &mut run => {}
-            () = closing.cancelled() => {
-                channel.close();
-                let drained_by = channel.drained_by().unwrap_or_else(Instant::now);
-                tokio::select! {
-                    () = &mut run => {}
-                    () = sleep_until(drained_by) => {}
-                }
-            }
-        }
+    let messages = Messages::new(usize::MAX);
+    let mut local =
+        Local { dispatcher: Dispatcher::new(methods, session.clone()), channel: channel.clone(), messages };
+    tokio::select! {
+        () = poll_fn(|cx| local.poll(cx)) => {}
+        () = drained(&channel) => {}
     }
     session.close();
     tasks.abort.cancel();
@@ -51,49 +45,78 @@ pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>) {
     channel.pool().pending().fail_sent(channel.ordinal(), EPOCH, &fault);
 }
 
+/// Resolves when the channel has been closed for as long as closing may wait.
+async fn drained(channel: &Channel) {
+    tokio::select! {
+        () = poll_fn(|cx| channel.poll_closed(cx)) => {}
+        () = channel.pool().closing().cancelled() => channel.close(),
+    }
+    if let Some(end) = channel.drained_by() {
+        sleep_until(end).await;
+    }
+}
+
 struct Local {
     dispatcher: Dispatcher,
     channel: Arc<Channel>,
+    /// What callers have to say of calls that they have given up.
+    messages: Messages,
 }
+
+/// Requests in one go, before other tasks have their turn.
+const MAX_TAKEN: usize = 256;
 
 impl Local {
     /// Ready when the channel is closed and every handler has finished.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let request = self.channel.with_queue(|queue| {
+        for _ in 0..MAX_TAKEN {
+            let (request, cancelled) = self.channel.with_queue(|queue| {
+                let cancelled = queue.take_replies();
                 let request = if self.dispatcher.is_congested() { None } else { queue.pop(0, true) };
                 if request.is_none() {
                     queue.park(cx.waker());
                 }
-                request
+                (request, cancelled)
             });
             let progress = request.is_some();
             if let Some(request) = request {
                 self.channel.made_room();
                 self.take(request);
             }
+            self.cancel(cancelled.freeze());
             if !self.dispatcher.start(cx) && !progress {
-                break;
+                let finished = self.channel.is_closed() && self.dispatcher.is_idle();
+                return if finished { Poll::Ready(()) } else { Poll::Pending };
             }
         }
-        let finished = self.channel.is_closed() && self.dispatcher.is_idle();
-        if finished { Poll::Ready(()) } else { Poll::Pending }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn take(&mut self, request: Outgoing) {
-        let Outgoing { id, mut frame, awaits, deadline, .. } = request;
         let now = Instant::now();
-        if now >= deadline {
+        if now >= request.deadline {
             self.channel.with_queue(Queue::unsent);
             return;
         }
-        if matches!(awaits, Awaits::Reply | Awaits::Handover) {
-            self.channel.pool().pending().sent(id, self.channel.ordinal(), EPOCH);
+        if request.is_awaited() {
+            self.channel.pool().pending().sent(request.id, self.channel.ordinal(), EPOCH);
         }
+        let Outgoing { id, mut frame, .. } = request;
         let size = frame.len();
         // What this process has encoded it can decode.
         if let Ok(envelope) = Envelope::from_message(frame.split_off(PREFIX)) {
             self.dispatcher.push(Request { id, envelope, size, received: now });
+        }
+    }
+
+    /// Takes the cancellations that callers have queued.
+    fn cancel(&mut self, messages: Bytes) {
+        self.messages.add(messages);
+        while let Ok(Some(message)) = self.messages.next_message() {
+            if let Ok(envelope) = Envelope::from_message(message) {
+                self.dispatcher.cancel(MessageId::from_wire(envelope.message_seq_no));
+            }
         }
     }
 }

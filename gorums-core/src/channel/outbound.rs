@@ -213,8 +213,13 @@ impl Stream {
         }
         match Pin::new(&mut self.connection).poll(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => Poll::Ready(End::Lost(TransportError::Ended)),
-            Poll::Ready(Err(error)) => Poll::Ready(End::Lost(error.into())),
+            Poll::Ready(ended) => {
+                // What arrived together with the end is taken first.
+                if let Poll::Ready(end) = self.driver.poll(cx) {
+                    return Poll::Ready(end);
+                }
+                Poll::Ready(End::Lost(ended.err().map_or(TransportError::Ended, Into::into)))
+            }
         }
     }
 

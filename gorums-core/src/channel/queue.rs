@@ -47,6 +47,8 @@ pub enum Overflow {
 pub(crate) enum Awaits {
     /// A caller, for the reply.
     Reply,
+    /// A caller, for any number of replies.
+    Replies,
     /// A caller, for the hand-over to the transport.
     Handover,
     /// Nobody.
@@ -69,11 +71,18 @@ pub(crate) struct Outgoing {
     pub(crate) idempotent: bool,
     /// Waits for a node that is down, instead of failing.
     pub(crate) wait_for_ready: bool,
+    /// Was sent before, on a stream that broke.
+    pub(crate) sent_before: bool,
 }
 
 impl Outgoing {
     fn droppable(&self) -> bool {
-        self.awaits != Awaits::Reply
+        !matches!(self.awaits, Awaits::Reply | Awaits::Replies)
+    }
+
+    /// Whether somebody waits for what becomes of it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !matches!(self.awaits, Awaits::Nothing | Awaits::NoLonger)
     }
 }
 
@@ -126,6 +135,10 @@ pub(crate) struct Queue {
     counts: QueueCounts,
     admission: Admission,
     driver: Option<Waker>,
+    /// No request that waits expires before this.
+    earliest: Option<Instant>,
+    /// The stream is gone, and with it the way for replies.
+    gone: bool,
 }
 
 impl Queue {
@@ -186,15 +199,16 @@ impl Queue {
         }
     }
 
-    /// Removes the oldest requests as far as their deadlines have passed: their callers know by themselves.
+    /// Removes the requests whose deadlines have passed: their callers know by themselves.
     pub(crate) fn expire(&mut self, now: Instant) {
-        while let Some(request) = self.requests.front()
-            && request.deadline <= now
-        {
-            self.bytes -= request.frame.len();
-            self.counts.failed += 1;
-            self.requests.pop_front();
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
         }
+        let waiting = self.requests.len();
+        self.requests.retain(|request| request.deadline > now);
+        self.counts.failed += (waiting - self.requests.len()) as u64;
+        self.bytes = self.requests.iter().map(|request| request.frame.len()).sum();
+        self.earliest = self.requests.iter().map(|request| request.deadline).min();
     }
 
     /// Drops requests that nobody waits for any longer, oldest first, until a request of this length fits.
@@ -223,13 +237,19 @@ impl Queue {
         }
     }
 
-    /// Whether a request of this length would be taken now, or refused for good.
-    pub(crate) fn has_room(&self, len: usize) -> bool {
-        !matches!(self.admission, Admission::Open) || self.fits(len)
+    /// Whether a request would be taken now, or refused for good.
+    pub(crate) fn has_room(&self, request: &Outgoing) -> bool {
+        match self.admission {
+            Admission::Closed => true,
+            Admission::Down(_) if !request.wait_for_ready => true,
+            Admission::Open | Admission::Down(_) => self.fits(request.frame.len()),
+        }
     }
 
     fn append(&mut self, request: Outgoing) {
         self.bytes += request.frame.len();
+        self.earliest =
+            Some(self.earliest.map_or(request.deadline, |earliest| earliest.min(request.deadline)));
         self.requests.push_back(request);
     }
 
@@ -253,13 +273,16 @@ impl Queue {
         Push::Dropped(dropped, waker)
     }
 
-    /// Lets `encode` append a reply or control message. It always has room: what bounds the replies is that
-    /// no further requests are handled while many wait.
+    /// Lets `encode` append a reply or control message, unless the stream is gone. It always has room: what
+    /// bounds the replies is that no further requests are handled while many wait.
     pub(crate) fn push_reply(&mut self, encode: impl FnOnce(&mut BytesMut)) -> Option<Waker> {
-        if self.is_closed() {
+        if self.gone {
             return None;
         }
-        encode(&mut self.replies);
+        let mut whole = Whole { start: self.replies.len(), buffer: &mut self.replies, written: false };
+        encode(whole.buffer);
+        whole.written = true;
+        drop(whole);
         self.driver.take()
     }
 
@@ -294,7 +317,9 @@ impl Queue {
         for request in requests.rev() {
             self.counts.sent -= 1;
             self.bytes += request.frame.len();
-            self.requests.push_front(request);
+            self.earliest =
+                Some(self.earliest.map_or(request.deadline, |earliest| earliest.min(request.deadline)));
+            self.requests.push_front(Outgoing { sent_before: true, ..request });
         }
     }
 
@@ -326,7 +351,7 @@ impl Queue {
         }
     }
 
-    /// Takes no more. What waits may still be written.
+    /// Takes no more requests. What waits, and replies, may still be written.
     pub(crate) fn close(&mut self) -> Option<Waker> {
         self.admission = Admission::Closed;
         self.driver.take()
@@ -334,6 +359,7 @@ impl Queue {
 
     /// Takes out everything that waits: it is not going to be sent.
     pub(crate) fn clear(&mut self) -> Vec<Outgoing> {
+        self.gone = true;
         self.replies.clear();
         let failed = mem::take(&mut self.requests);
         self.take_failed(failed)
@@ -354,6 +380,21 @@ impl Queue {
 
     pub(crate) fn wake(&mut self) -> Option<Waker> {
         self.driver.take()
+    }
+}
+
+/// A message that is being written into a buffer: all of it, or nothing if that panics.
+struct Whole<'a> {
+    buffer: &'a mut BytesMut,
+    start: usize,
+    written: bool,
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            self.buffer.truncate(self.start);
+        }
     }
 }
 

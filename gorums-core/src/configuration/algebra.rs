@@ -1,6 +1,5 @@
 //! New configurations from old ones. Nodes are shared, never dialled again.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::configuration::Configuration;
@@ -82,12 +81,13 @@ impl Configuration {
         Ok(self.with_nodes(self.iter().cloned().chain(added).collect()))
     }
 
-    /// The same nodes in another order, as [`id`](crate::id), [`latency`](crate::latency) or
-    /// [`last_error`](crate::last_error) gives it. Nodes that compare equal keep their order.
+    /// The same nodes by ascending key, as [`id`](crate::id), [`latency`](crate::latency),
+    /// [`last_error`](crate::last_error) or a closure gives it. Nodes with equal keys keep their order. Each
+    /// key is taken once, so that the order is sound although latencies change meanwhile.
     #[must_use]
-    pub fn sorted_by(&self, mut compare: impl FnMut(&Node, &Node) -> Ordering) -> Self {
+    pub fn sorted_by<K: Ord>(&self, key: impl FnMut(&Node) -> K) -> Self {
         let mut nodes = self.nodes().to_vec();
-        nodes.sort_by(|a, b| compare(a, b));
+        nodes.sort_by_cached_key(key);
         self.with_nodes(nodes)
     }
 

@@ -78,9 +78,6 @@ pub enum ServerError {
         /// The reason.
         source: Arc<io::Error>,
     },
-    /// The listener failed.
-    #[error("cannot accept connections any more: {0}")]
-    Accept(Arc<io::Error>),
 }
 
 impl ServerError {

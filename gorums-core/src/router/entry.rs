@@ -27,6 +27,8 @@ pub(crate) type RawReplies = SmallVec<[RawReply; 4]>;
 pub(crate) enum Progress {
     /// Not handed to the transport.
     Queued,
+    /// Handed to a connection that broke, and waiting for the next.
+    Requeued,
     /// Handed to the connection with this number.
     Sent(u32),
     /// Nothing more is expected.
@@ -84,6 +86,7 @@ pub(crate) struct Entry {
     replies: RawReplies,
     open: usize,
     dropped: usize,
+    overrun: bool,
     started: Instant,
     waker: Option<Waker>,
 }
@@ -107,11 +110,27 @@ impl Entry {
         let open = targets.len();
         targets.iter().for_each(|node| node.counters().call_opened());
         let progress = SmallVec::from_elem(Progress::Queued, open);
-        Self { targets, progress, mode, replies: RawReplies::new(), open, dropped: 0, started, waker: None }
+        Self {
+            targets,
+            progress,
+            mode,
+            replies: RawReplies::new(),
+            open,
+            dropped: 0,
+            overrun: false,
+            started,
+            waker: None,
+        }
     }
 
-    pub(crate) fn started(&self) -> Instant {
-        self.started
+    /// When the call started, if its replies tell of the latency: those of a streaming call do not.
+    pub(crate) fn started(&self) -> Option<Instant> {
+        (!matches!(self.mode, Mode::Streaming { .. })).then_some(self.started)
+    }
+
+    /// The call failed because its replies were not taken in time.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.overrun
     }
 
     pub(crate) fn progress(&self, target: usize) -> Progress {
@@ -133,7 +152,7 @@ impl Entry {
     /// The request waits again for a connection.
     pub(crate) fn requeued(&mut self, target: usize) {
         if self.progress(target) != Progress::Settled {
-            self.progress[target] = Progress::Queued;
+            self.progress[target] = Progress::Requeued;
         }
     }
 
@@ -142,7 +161,7 @@ impl Entry {
         if !matches!(self.progress(target), Progress::Sent(_)) {
             return Effect::default();
         }
-        if matches!(incoming, Incoming::Reply(_)) {
+        if matches!(incoming, Incoming::Reply(_)) && !matches!(self.mode, Mode::Streaming { .. }) {
             self.targets.get(target).counters().replied_after(now - self.started);
         }
         match (incoming, &self.mode) {
@@ -280,6 +299,7 @@ impl Entry {
     }
 
     fn overrun(&mut self) -> Effect {
+        self.overrun = true;
         for target in 0..self.progress.len() {
             if self.progress[target] != Progress::Settled {
                 self.close(target);

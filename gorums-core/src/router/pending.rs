@@ -84,7 +84,7 @@ impl PendingTable {
     pub(crate) fn remove(&self, id: MessageId) -> Option<Entry> {
         let mut slot = self.lock(id)?;
         let entry = slot.entry.take();
-        slot.last_started = entry.as_ref().map(Entry::started);
+        slot.last_started = entry.as_ref().and_then(Entry::started);
         slot.generation += 1;
         drop(slot);
         self.free.lock().returned.push(Self::index(id));

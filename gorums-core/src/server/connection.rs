@@ -14,6 +14,7 @@ use tonic::metadata::MetadataMap;
 use crate::channel::Channel;
 use crate::channel::driver::{Driver, End};
 use crate::channel::keepalive::Keepalive;
+use crate::channel::queue::Queue;
 use crate::id::{Initiator, NodeId};
 use crate::router::MessageRouter;
 use crate::server::Shared;
@@ -157,6 +158,7 @@ impl NodeStream {
             }
         };
         self.channel.close();
+        self.channel.with_queue(Queue::clear);
         self.session.close();
         if let End::Lost(error) = end {
             tracing::debug!(peer = %self.channel.address(), %error, "node stream ended");

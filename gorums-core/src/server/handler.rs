@@ -18,7 +18,7 @@ use crate::method::{CallType, Method};
 use crate::server::context::ServerContext;
 use crate::server::dispatch::MAX_REPLY_BYTES;
 use crate::server::session::Session;
-use crate::wire::RpcStatus;
+use crate::wire::{self, RpcStatus};
 
 /// A handler at work. It replies by itself.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -216,7 +216,7 @@ impl Replier {
     fn reply<Req, Resp>(&self, method: &Method<Req, Resp>, response: &Resp) -> bool {
         let len = (method.response.len)(response);
         let limit = self.session.max_message_size();
-        if len > limit {
+        if len + wire::overhead(self.method) > limit {
             let reason = format!("a reply of {len} bytes is longer than the limit of {limit}");
             self.refuse(&Status::resource_exhausted(reason));
             return true;

@@ -167,7 +167,10 @@ where
         let Ok(slot) = slots.clone().acquire_owned().await else { break Ok(()) };
         match incoming.next().await {
             Some(Ok(io)) => spawn(&shared, io.into(), slot),
-            Some(Err(error)) => break Err(ServerError::Accept(Arc::new(error))),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "could not accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
             None => {
                 shared.tasks.tracker.close();
                 shared.tasks.tracker.wait().await;

@@ -59,6 +59,20 @@ impl Duplex {
         }
     }
 
+    /// Asks for no more room than has been used.
+    pub(crate) fn give_room_back(&mut self) {
+        self.sink.reserve_capacity(0);
+    }
+
+    /// An error once the stream was reset or its connection has ended.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Result<(), TransportError> {
+        match self.sink.poll_reset(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(_)) => Err(TransportError::Ended),
+            Poll::Ready(Err(error)) => Err(error.into()),
+        }
+    }
+
     /// Sends bytes for which there is room.
     pub(crate) fn send(&mut self, data: Bytes) -> Result<(), TransportError> {
         Ok(self.sink.send_data(data, false)?)

@@ -90,14 +90,15 @@ impl Envelope {
 
     /// The metadata of the request, without the deadline. Entries that HTTP would not allow are left out.
     pub fn metadata(entries: &[Entry]) -> MetadataMap {
-        let mut headers = http::HeaderMap::with_capacity(entries.len());
+        let mut headers = http::HeaderMap::new();
         for Entry { key, value } in entries {
             let name = http::HeaderName::from_bytes(key);
             let value = http::HeaderValue::from_bytes(value);
             if let (Ok(name), Ok(value)) = (name, value)
                 && name != timeout::TIMEOUT
             {
-                headers.append(name, value);
+                // Fails at 32,768 entries, which nobody needs.
+                let _ = headers.try_append(name, value);
             }
         }
         MetadataMap::from_headers(headers)
@@ -112,13 +113,22 @@ impl RpcStatus {
         Status::with_details(Code::from_i32(self.code), message, details)
     }
 
-    /// The form on the wire. tonic keeps details as an encoded `google.rpc.Status`.
+    /// The form on the wire. tonic keeps details as an encoded `google.rpc.Status`. A text that is longer than
+    /// 64 KiB is cut, and details that are longer are left out: an error must not cost the connection.
     pub fn from_status(status: &Status) -> Self {
-        let details = Self::decode(status.details()).map(|whole| whole.details).unwrap_or_default();
-        let message = Bytes::copy_from_slice(status.message().as_bytes());
+        let mut details = Self::decode(status.details()).map(|whole| whole.details).unwrap_or_default();
+        if details.iter().map(Bytes::len).sum::<usize>() > MAX_STATUS {
+            details.clear();
+        }
+        let text = status.message();
+        let end = (0..=text.len().min(MAX_STATUS)).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        let message = Bytes::copy_from_slice(&text.as_bytes()[..end]);
         Self { code: status.code() as i32, message, details }
     }
 }
+
+/// The longest text and the longest details of a status.
+const MAX_STATUS: usize = 64 << 10;
 
 /// All of a message but its payload.
 pub(crate) struct Outline<'a> {

@@ -14,6 +14,7 @@ fn request(id: u64, len: usize) -> Outgoing {
         overflow: Overflow::Fail,
         idempotent: false,
         wait_for_ready: false,
+        sent_before: false,
     }
 }
 
@@ -67,6 +68,16 @@ fn what_nobody_waits_for_any_longer_gives_way() {
     assert!(matches!(queue.push(request(5, 1), Instant::now()), Push::Refused(NodeErrorKind::QueueFull, _)));
     assert_eq!(queue.counts().dropped, 1);
     assert_eq!(ids(&mut queue), [1, 3, 4]);
+}
+
+#[test]
+fn expired_requests_behind_a_lasting_one_make_room() {
+    let mut queue = Queue::new(limits(3, 1_000));
+    let now = Instant::now();
+    queue.push(Outgoing { deadline: now + Duration::from_secs(86_400), ..request(1, 1) }, now);
+    queue.push(request(2, 1), now);
+    queue.push(request(3, 1), now);
+    assert!(matches!(queue.push(request(4, 1), now + Duration::from_secs(10)), Push::Queued(_)));
 }
 
 #[test]
