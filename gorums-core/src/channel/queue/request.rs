@@ -1,0 +1,100 @@
+//! A request that waits to be written, and what may be said of queues.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::id::MessageId;
+
+/// How much may wait to be written to one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Requests; 256 by default.
+    pub messages: usize,
+    /// Bytes; 1 MiB by default. One request that is larger is taken when the queue is empty.
+    pub bytes: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { messages: 256, bytes: 1 << 20 }
+    }
+}
+
+/// What a one-way call does when the queue of a node is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Fail on that node with [`NodeErrorKind::QueueFull`].
+    #[default]
+    Fail,
+    /// Wait for room, within the deadline. Only a call that is awaited can wait; `send` fails.
+    Wait,
+    /// Drop this message, count it, and report success.
+    DropNewest,
+    /// Drop the oldest one-way message that waits, count it, and take this one instead.
+    DropOldest,
+}
+
+/// Who waits for what becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// A caller, for the reply.
+    Reply,
+    /// A caller, for any number of replies.
+    Replies,
+    /// A caller, for the hand-over to the transport.
+    Handover,
+    /// Nobody.
+    Nothing,
+    /// Nobody any longer: the call has succeeded without this node. The request still goes, but gives way to
+    /// others when the queue is full.
+    NoLonger,
+}
+
+/// A request that waits to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) id: MessageId,
+    /// The message with its prefix.
+    pub(crate) frame: Bytes,
+    pub(crate) deadline: Instant,
+    pub(crate) awaits: Awaits,
+    pub(crate) overflow: Overflow,
+    /// May be sent again after a reconnect although it may have reached the node.
+    pub(crate) idempotent: bool,
+    /// Waits for a node that is down, instead of failing.
+    pub(crate) wait_for_ready: bool,
+    /// Was sent before, on a stream that broke.
+    pub(crate) sent_before: bool,
+}
+
+impl Outgoing {
+    /// Whether it may give way to a newer one.
+    pub(crate) fn droppable(&self) -> bool {
+        !matches!(self.awaits, Awaits::Reply | Awaits::Replies)
+    }
+
+    /// Whether somebody waits for what becomes of it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !matches!(self.awaits, Awaits::Nothing | Awaits::NoLonger)
+    }
+}
+
+/// Where the requests to a node went. Always `offered = sent + dropped + failed + queued`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueCounts {
+    /// Requests that calls wanted to queue.
+    pub offered: u64,
+    /// Requests handed to the transport.
+    pub sent: u64,
+    /// One-way messages that gave way when the queue was full.
+    pub dropped: u64,
+    /// Requests that were not taken, or that were withdrawn before they were sent: cancelled, past their
+    /// deadline, or failed with the connection.
+    pub failed: u64,
+    /// Requests that wait now.
+    pub queued: u64,
+    /// Bytes that wait now.
+    pub queued_bytes: u64,
+}

@@ -1,0 +1,106 @@
+//! Each of these was wrong once, in calls and in the local node.
+#![allow(clippy::unwrap_used, clippy::wildcard_imports, missing_docs)]
+
+mod common;
+use common::*;
+use gorums_core::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const MS: Duration = Duration::from_millis(1);
+async fn soon(what: &str, limit: Duration, c: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !c() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(5 * MS).await;
+    }
+}
+
+#[tokio::test]
+async fn a_local_handler_hears_that_its_caller_has_gone() {
+    let test = Test::new(1);
+    let configuration = Configuration::builder()
+        .local_node(1_u32, Server::builder().add_service(test.clone()))
+        .connect_lazy()
+        .unwrap();
+    let call = configuration.nodes()[0].rpc(&ECHO, text("hang")).timeout(Duration::from_secs(3600)).send();
+    soon("seen", 5000 * MS, || test.seen.texts.lock().unwrap().len() == 1).await;
+    drop(call);
+    soon("the handler is told", Duration::from_secs(3), || test.seen.cancelled.load(Ordering::SeqCst) == 1)
+        .await;
+}
+
+#[tokio::test]
+async fn dropping_a_local_node_ends_its_handlers() {
+    let test = Test::new(1);
+    let seen = Arc::downgrade(&test.seen);
+    let configuration = Configuration::builder()
+        .drain_timeout(50 * MS)
+        .local_node(1_u32, Server::builder().add_service(test.clone()))
+        .connect_lazy()
+        .unwrap();
+    let _ = configuration.nodes()[0].rpc(&ECHO, text("sleep:3600000")).timeout(50 * MS).send().await;
+    assert_eq!(test.seen.texts.lock().unwrap().len(), 1);
+    drop(test);
+    drop(configuration);
+    soon("everything is gone", Duration::from_secs(3), || seen.strong_count() == 0).await;
+}
+
+#[tokio::test]
+async fn a_correctable_that_reached_its_level_leaves_the_slower_nodes_alone() {
+    let cluster = Cluster::start(2).await;
+    let often = Backoff { initial: 5 * MS, max: 5 * MS };
+    let configuration = Configuration::builder()
+        .nodes(cluster.addresses.iter().map(ToString::to_string).chain(["127.0.0.1:9".into()]))
+        .backoff(often)
+        .connect_lazy()
+        .unwrap();
+    configuration.quorum_call(&ECHO, text("x")).wait_for_ready(true).majority().await.unwrap();
+    assert_eq!(configuration.nodes()[2].stats().queue.queued, 1);
+    let mut c = configuration.quorum_call(&ECHO, text("x")).wait_for_ready(true).correctable(2);
+    c.done().await.unwrap();
+    assert_eq!(configuration.nodes()[2].stats().queue.queued, 2, "withdrawn from the third node");
+}
+
+#[tokio::test]
+async fn a_correctable_out_of_reach_is_done() {
+    let cluster = Cluster::start(3).await;
+    let configuration = cluster.configuration();
+    let mut c = configuration.quorum_call(&ECHO, text("hang:3")).correctable(4);
+    tokio::time::timeout(1000 * MS, c.done()).await.expect("4 of 3 nodes can never reply").unwrap_err();
+}
+
+#[tokio::test]
+async fn updates_of_a_long_watch_are_no_latency() {
+    let cluster = Cluster::start(1).await;
+    let configuration = cluster.configuration();
+    configuration.quorum_call(&ECHO, text("x")).all().await.unwrap();
+    let mut replies = configuration
+        .streaming_call(&COUNT, number(0))
+        .no_timeout()
+        .mailbox(1, MailboxOverflow::KeepNewest)
+        .send();
+    let start = Instant::now();
+    while start.elapsed() < 1000 * MS {
+        replies.next().await.unwrap().result.unwrap();
+    }
+    let latency = configuration.nodes()[0].latency().unwrap();
+    assert!(latency < 200 * MS, "{latency:?}");
+}
+
+#[test]
+fn many_metadata_entries() {
+    use gorums_core::wire::{Entry, Envelope};
+    let entries: Vec<Entry> =
+        (0..40_000).map(|n| Entry { key: format!("k{n}").into(), value: "v".into() }).collect();
+    let _ = Envelope::metadata(&entries);
+}
+
+#[tokio::test]
+async fn empty_configuration() {
+    let cluster = Cluster::start(1).await;
+    let none = cluster.configuration().take(0);
+    assert!(none.multicast(&NOTE, text("x")).await.is_err());
+    assert!(none.multicast(&NOTE, text("x")).send().is_err(), "send() on no nodes is a success");
+}
