@@ -24,7 +24,7 @@ impl Default for QueueLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// Fail on that node with [`NodeErrorKind::QueueFull`].
+    /// Fail on that node with [`NodeErrorKind::QueueFull`](crate::NodeErrorKind::QueueFull).
     #[default]
     Fail,
     /// Wait for room, within the deadline. Only a call that is awaited can wait; `send` fails.
