@@ -9,13 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
-async fn soon(what: &str, limit: Duration, c: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !c() {
-        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
-        tokio::time::sleep(5 * MS).await;
-    }
-}
 
 #[tokio::test]
 async fn a_local_handler_hears_that_its_caller_has_gone() {

@@ -157,10 +157,15 @@ impl Queue {
         }
     }
 
-    fn append(&mut self, request: Outgoing) {
+    /// Counts a request that comes in, at whichever end.
+    fn add(&mut self, request: &Outgoing) {
         self.bytes += request.frame.len();
-        self.earliest =
-            Some(self.earliest.map_or(request.deadline, |earliest| earliest.min(request.deadline)));
+        let earliest = self.earliest.map_or(request.deadline, |earliest| earliest.min(request.deadline));
+        self.earliest = Some(earliest);
+    }
+
+    fn append(&mut self, request: Outgoing) {
+        self.add(&request);
         self.requests.push_back(request);
     }
 
@@ -227,9 +232,7 @@ impl Queue {
     pub(crate) fn requeue(&mut self, requests: impl DoubleEndedIterator<Item = Outgoing>) {
         for request in requests.rev() {
             self.counts.sent -= 1;
-            self.bytes += request.frame.len();
-            self.earliest =
-                Some(self.earliest.map_or(request.deadline, |earliest| earliest.min(request.deadline)));
+            self.add(&request);
             self.requests.push_front(Outgoing { sent_before: true, ..request });
         }
     }

@@ -251,3 +251,12 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
 pub async fn within<T>(what: &str, future: impl IntoFuture<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.unwrap_or_else(|_| panic!("{what}: hangs"))
 }
+
+/// Looks every few milliseconds whether a condition holds, for up to `limit`.
+pub async fn soon(what: &str, limit: Duration, condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
