@@ -41,10 +41,12 @@ pub use crate::configuration::{
 pub use crate::error::{ConfigError, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind, ServerError};
 pub use crate::id::{AsNodeId, Initiator, InvalidNodeId, MessageId, NodeId};
 pub use crate::method::{CallType, MessageError, Method};
-pub use crate::node::Node;
+pub use crate::node::{Node, NodeState};
 pub use crate::router::entry::MailboxOverflow;
 pub use crate::server::context::ServerContext;
 pub use crate::server::handler::{Methods, Service, Updates};
-pub use crate::server::{BoundServer, Incoming, Server, ServerBuilder, ServerHandle};
+pub use crate::server::{
+    BoundServer, Incoming, Server, ServerBuilder, ServerHandle, ServerStats, TcpIncoming,
+};
 pub use crate::stats::NodeStats;
 pub use crate::transport::{BoxedIo, Connector, Io, TcpConnector};

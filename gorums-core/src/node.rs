@@ -5,7 +5,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::channel::Channel;
+use futures_util::{Stream, stream};
+use tokio::sync::watch;
+
+use crate::channel::{Channel, Connectivity};
 use crate::configuration::Members;
 use crate::error::NodeErrorKind;
 use crate::id::NodeId;
@@ -88,10 +91,62 @@ impl Node {
         self.channel().is_up()
     }
 
+    /// How it stands with the connection at this moment.
+    pub fn state(&self) -> NodeState {
+        (&*self.channel().connectivity().borrow()).into()
+    }
+
+    /// The state at this moment, and then each change, until the node is closed. Whoever is slow sees the newest
+    /// state, not each one between. The stream does not keep the connection open.
+    pub fn states(&self) -> impl Stream<Item = NodeState> + Send + Unpin + use<> {
+        Box::pin(stream::unfold(Some((self.channel().connectivity(), None)), next_state))
+    }
+
+    /// Why the node is [unreachable](NodeState::Unreachable), if it is.
+    pub fn unreachable_because(&self) -> Option<Arc<dyn std::error::Error + Send + Sync>> {
+        self.channel().down_because()
+    }
+
     /// The node's counters.
     pub fn stats(&self) -> NodeStats {
         self.channel().stats()
     }
+}
+
+/// How it stands with the connection to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeState {
+    /// Not used yet, or dialled for the first time.
+    Idle,
+    /// There is a connection.
+    Connected,
+    /// The connection broke, or could not be made; it is dialled again with a back-off.
+    Unreachable,
+    /// There will be no connection any more.
+    Closed,
+}
+
+impl From<&Connectivity> for NodeState {
+    fn from(connectivity: &Connectivity) -> Self {
+        match connectivity {
+            Connectivity::Waiting => Self::Idle,
+            Connectivity::Up => Self::Connected,
+            Connectivity::Down(_) => Self::Unreachable,
+            Connectivity::Closed => Self::Closed,
+        }
+    }
+}
+
+type Watched = Option<(watch::Receiver<Connectivity>, Option<NodeState>)>;
+
+/// The next state that differs from the last one, and what is watched from then on: nothing once it is closed.
+async fn next_state(watched: Watched) -> Option<(NodeState, Watched)> {
+    let (mut connectivity, last) = watched?;
+    let differs = |now: &Connectivity| last != Some(now.into());
+    let state = NodeState::from(&*connectivity.wait_for(differs).await.ok()?);
+    let next = (state != NodeState::Closed).then_some((connectivity, Some(state)));
+    Some((state, next))
 }
 
 impl PartialEq for Node {

@@ -95,6 +95,12 @@ impl Pool {
         self.tasks.spawn(task);
     }
 
+    /// How many tasks there are.
+    #[cfg(feature = "testing")]
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Resolves when the pool is being closed.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.closing

@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod handler;
 pub(crate) mod session;
+pub(crate) mod tasks;
 
 mod builder;
 mod listen;
@@ -17,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::builder::ServerBuilder;
 use self::handler::Methods;
-pub use self::listen::{BoundServer, Incoming, ServerHandle};
-use self::session::Tasks;
+pub use self::listen::{BoundServer, Incoming, ServerHandle, TcpIncoming};
+pub use self::tasks::ServerStats;
+use self::tasks::Tasks;
 use crate::pool::Pool;
 
 /// What holds for every connection of a server.

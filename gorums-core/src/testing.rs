@@ -4,10 +4,12 @@
 //! traffic back without closing anything, as a network that drops packets does; it stops reading, delays, or
 //! resets. [`Network`] is an in-memory network with the same faults, for tests with a paused clock.
 
+mod cluster;
 mod fault;
 mod network;
 mod proxy;
 
+pub use self::cluster::Cluster;
 pub use self::fault::{Direction, Faults, Traffic};
 pub use self::network::{Listener, Network};
 pub use self::proxy::Proxy;

@@ -14,7 +14,8 @@ use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
 use crate::server::dispatch::{Dispatcher, Request};
 use crate::server::handler::Methods;
-use crate::server::session::{Peer, Session, Tasks, Way};
+use crate::server::session::{Peer, Session, Way};
+use crate::server::tasks::Tasks;
 use crate::wire::{Envelope, Messages, PREFIX};
 
 /// The local channel never breaks, so that there is one stream.

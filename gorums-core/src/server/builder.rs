@@ -13,8 +13,8 @@ use crate::error::ServerError;
 use crate::id::Initiator;
 use crate::pool::{Pool, PoolOptions};
 use crate::server::handler::{Methods, Service};
-use crate::server::listen::{BoundServer, Incoming};
-use crate::server::session::Tasks;
+use crate::server::listen::{BoundServer, Incoming, TcpIncoming};
+use crate::server::tasks::Tasks;
 use crate::server::{ServerOptions, Shared};
 use crate::transport::TransportOptions;
 
@@ -86,13 +86,24 @@ impl ServerBuilder {
     }
 
     /// Binds to an address; with port 0, to a free port.
-    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<BoundServer, ServerError> {
+    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<BoundServer<TcpIncoming>, ServerError> {
         let shown = match tokio::net::lookup_host(&address).await {
             Ok(found) => found.map(|address| address.to_string()).collect::<Vec<_>>().join(", "),
             Err(error) => return Err(ServerError::bind("the given address", error)),
         };
         let listener = TcpListener::bind(address).await.map_err(|error| ServerError::bind(&shown, error))?;
-        BoundServer::new(self.into_shared(), listener)
+        let incoming =
+            TcpIncoming::new(listener).map_err(|error| ServerError::bind("the given address", error))?;
+        Ok(self.on(incoming))
+    }
+
+    /// Takes connections from a stream, as of another transport or of a network in a test.
+    pub fn on<S, I>(self, incoming: S) -> BoundServer<S>
+    where
+        S: Stream<Item = std::io::Result<I>>,
+        I: Into<Incoming>,
+    {
+        BoundServer::new(self.into_shared(), incoming)
     }
 
     /// Serves on an address until the process ends, or the future is dropped, which ends the server at once. To
@@ -117,7 +128,7 @@ impl ServerBuilder {
         S: Stream<Item = std::io::Result<I>>,
         I: Into<Incoming>,
     {
-        crate::server::listen::serve_incoming(self.into_shared(), incoming).await
+        self.on(incoming).serve().await
     }
 
     /// Only the methods, for a node in this process.

@@ -103,10 +103,7 @@ fn accept_stream(
     response.headers_mut().insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
     let sink = respond.send_response(response, false)?;
     let stream = NodeStream::new(server, head.headers, address, Duplex::accepted(sink, body));
-    let (shared, abort) = (server.clone(), server.tasks.abort.clone());
-    server.tasks.tracker.spawn(async move {
-        abort.run_until_cancelled(stream.run(shared)).await;
-    });
+    server.tasks.spawn_stream(stream.run(server.clone()));
     Ok(())
 }
 

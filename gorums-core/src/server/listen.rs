@@ -7,8 +7,9 @@
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -17,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::error::ServerError;
+use crate::server::tasks::ServerStats;
 use crate::server::{Shared, connection};
 use crate::transport::{BoxedIo, Io};
 
@@ -57,30 +59,59 @@ impl From<tokio::io::DuplexStream> for Incoming {
     }
 }
 
-/// A server that has its address, and does not serve yet.
-pub struct BoundServer {
-    shared: Arc<Shared>,
+/// Accepts connections over TCP.
+#[derive(Debug)]
+pub struct TcpIncoming {
     listener: TcpListener,
     address: SocketAddr,
 }
 
-impl BoundServer {
-    pub(crate) fn new(shared: Arc<Shared>, listener: TcpListener) -> Result<Self, ServerError> {
-        let address = listener.local_addr().map_err(|error| ServerError::bind("the given address", error))?;
-        Ok(Self { shared, listener, address })
+impl TcpIncoming {
+    pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
     }
+}
 
+impl Stream for TcpIncoming {
+    type Item = io::Result<TcpStream>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.listener.poll_accept(cx).map(|accepted| Some(accepted.map(|(stream, _)| stream)))
+    }
+}
+
+/// A server that knows where its connections come from, and does not serve yet.
+pub struct BoundServer<S = TcpIncoming> {
+    shared: Arc<Shared>,
+    incoming: S,
+}
+
+impl BoundServer {
     /// The address, with the port that was chosen.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.incoming.address
+    }
+}
+
+impl<S> BoundServer<S> {
+    pub(crate) fn new(shared: Arc<Shared>, incoming: S) -> Self {
+        Self { shared, incoming }
     }
 
     /// A handle to shut the server down with.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle { shared: self.shared.clone() }
     }
+}
 
-    /// Serves until it is shut down with its [handle](Self::handle).
+impl<S, I> BoundServer<S>
+where
+    S: Stream<Item = io::Result<I>>,
+    I: Into<Incoming>,
+{
+    /// Serves until it is shut down with its [handle](Self::handle), or until there are no more connections to
+    /// come and all there were have ended.
     ///
     /// # Cancel safety
     ///
@@ -96,36 +127,51 @@ impl BoundServer {
     ///
     /// As that of [`serve`](Self::serve).
     pub async fn serve_with_shutdown(self, signal: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { shared, listener, .. } = self;
+        let Self { shared, incoming } = self;
         let _aborted = AbortOnDrop(shared.clone());
-        let accept = async {
-            let slots = Arc::new(Semaphore::new(shared.options.max_connections));
-            loop {
-                // The semaphore is never closed.
-                let Ok(slot) = slots.clone().acquire_owned().await else { return };
-                match listener.accept().await {
-                    Ok((stream, _)) => spawn(&shared, stream.into(), slot),
-                    Err(error) => {
-                        tracing::warn!(%error, "could not accept a connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        };
         tokio::select! {
-            () = accept => {}
+            () = accept(&shared, incoming) => {}
             () = signal => {}
             () = shared.stopping.cancelled() => {}
         }
-        drop(listener);
         shut_down(&shared).await;
         Ok(())
     }
 }
 
-impl std::fmt::Debug for BoundServer {
+/// Takes connections in until none is to come, and then waits until they have ended. Dropping this closes what
+/// listens.
+async fn accept<S, I>(shared: &Arc<Shared>, incoming: S)
+where
+    S: Stream<Item = io::Result<I>>,
+    I: Into<Incoming>,
+{
+    let mut incoming = pin!(incoming);
+    let slots = Arc::new(Semaphore::new(shared.options.max_connections));
+    // The semaphore is never closed.
+    while let Ok(slot) = slots.clone().acquire_owned().await {
+        match incoming.next().await {
+            Some(Ok(io)) => {
+                let (server, Incoming { io, address }) = (shared.clone(), io.into());
+                shared.tasks.spawn_connection(async move {
+                    connection::serve(server, io, address).await;
+                    drop(slot);
+                });
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "could not accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+            None => break,
+        }
+    }
+    shared.tasks.tracker.close();
+    shared.tasks.tracker.wait().await;
+}
+
+impl<S> std::fmt::Debug for BoundServer<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BoundServer").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("BoundServer").finish_non_exhaustive()
     }
 }
 
@@ -142,6 +188,11 @@ impl ServerHandle {
         shut_down(&self.shared).await;
     }
 
+    /// What the server has open at this moment.
+    pub fn stats(&self) -> ServerStats {
+        self.shared.tasks.stats()
+    }
+
     /// Shuts down at once: running handlers are dropped.
     pub async fn abort(&self) {
         self.shared.tasks.abort.cancel();
@@ -155,33 +206,6 @@ impl std::fmt::Debug for ServerHandle {
     }
 }
 
-pub(crate) async fn serve_incoming<S, I>(shared: Arc<Shared>, incoming: S) -> Result<(), ServerError>
-where
-    S: Stream<Item = io::Result<I>>,
-    I: Into<Incoming>,
-{
-    let _aborted = AbortOnDrop(shared.clone());
-    let mut incoming = pin!(incoming);
-    let slots = Arc::new(Semaphore::new(shared.options.max_connections));
-    let result = loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { break Ok(()) };
-        match incoming.next().await {
-            Some(Ok(io)) => spawn(&shared, io.into(), slot),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "could not accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-            }
-            None => {
-                shared.tasks.tracker.close();
-                shared.tasks.tracker.wait().await;
-                break Ok(());
-            }
-        }
-    };
-    shut_down(&shared).await;
-    result
-}
-
 /// Ends everything at once when serving is dropped instead of being shut down.
 struct AbortOnDrop(Arc<Shared>);
 
@@ -190,16 +214,6 @@ impl Drop for AbortOnDrop {
         self.0.stopping.cancel();
         self.0.tasks.abort.cancel();
     }
-}
-
-fn spawn(shared: &Arc<Shared>, incoming: Incoming, slot: tokio::sync::OwnedSemaphorePermit) {
-    let server = shared.clone();
-    let tasks = &shared.tasks;
-    let abort = tasks.abort.clone();
-    tasks.tracker.spawn(async move {
-        let _slot = slot;
-        abort.run_until_cancelled(connection::serve(server, incoming.io, incoming.address)).await;
-    });
 }
 
 async fn shut_down(shared: &Shared) {

@@ -11,13 +11,13 @@ use std::task::Waker;
 
 use bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataMap;
 
 use crate::channel::Channel;
 use crate::id::MessageId;
 use crate::router::entry::Incoming;
 use crate::server::handler::Running;
+use crate::server::tasks::Tasks;
 use crate::sync::Mutex;
 use crate::wire::{self, RpcStatus};
 
@@ -36,14 +36,6 @@ pub(crate) enum Way {
     Stream(Arc<Channel>),
     /// The caller is in this process.
     Local(Arc<Channel>),
-}
-
-/// The tasks of a server, and the order to stop them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tasks {
-    pub(crate) tracker: TaskTracker,
-    /// Drops what still runs.
-    pub(crate) abort: CancellationToken,
 }
 
 /// A stream, as its handlers see it.
@@ -122,10 +114,9 @@ impl Session {
         self.running.fetch_add(1, AcqRel);
         self.cancellations.lock().entry(id).or_default();
         let guard = RunningGuard { session: self.clone(), id };
-        let abort = self.tasks.abort.clone();
-        self.tasks.tracker.spawn(async move {
+        self.tasks.spawn_handler(async move {
             let _guard = guard;
-            abort.run_until_cancelled(handler).await;
+            handler.await;
         });
     }
 

@@ -41,12 +41,13 @@ impl Network {
     }
 
     /// Listens on an address of the form `host:port`. Listening on it again replaces the listener, as a
-    /// restarted node does.
+    /// restarted node does; the faults of the links to it stay what they were.
     pub fn listen(&self, address: impl Into<String>) -> Listener {
         let (accept, connections) = mpsc::channel(BACKLOG);
-        let faults = Faults::default();
-        let host = Host { accept, faults: faults.clone() };
-        self.hosts.lock().insert(address.into(), host);
+        let mut hosts = self.hosts.lock();
+        let address = address.into();
+        let faults = hosts.get(&address).map(|host| host.faults.clone()).unwrap_or_default();
+        hosts.insert(address, Host { accept, faults: faults.clone() });
         Listener { connections, faults }
     }
 
@@ -69,10 +70,10 @@ impl Connector for Network {
             let refused =
                 || io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody listens on {address}"));
             let (accept, faults) = host.ok_or_else(refused)?;
-            let (client, near) = duplex(BUFFER);
-            let (far, server) = duplex(BUFFER);
+            let (client, mut near) = duplex(BUFFER);
+            let (mut far, server) = duplex(BUFFER);
             accept.send(server).await.map_err(|_| refused())?;
-            tokio::spawn(async move { faults.carry(near, far).await });
+            tokio::spawn(async move { faults.carry(&mut near, &mut far).await });
             Ok(Box::new(client) as BoxedIo)
         })
     }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gorums_core::{
-    CallType, Configuration, Method, Methods, Multicast, NodeTarget, QuorumCall, QuorumTarget, Rpc, Server,
-    ServerContext, ServerHandle, Service, Status, StreamingCall, Unicast, Updates,
+    CallType, Configuration, Method, Methods, Multicast, NodeId, NodeTarget, QuorumCall, QuorumTarget, Rpc,
+    Server, ServerContext, ServerHandle, Service, Status, StreamingCall, Unicast, Updates,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -208,6 +208,63 @@ impl Service for Test {
         });
     }
 }
+
+/// What carries the bytes between the nodes of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Memory,
+    Tcp,
+}
+
+/// Servers behind faulty links, and their services. What the services have seen outlives a restart.
+pub async fn faulty(transport: Transport, size: u32) -> (gorums_core::testing::Cluster, Vec<Test>) {
+    let nodes: Vec<_> = (1..=u64::from(size)).map(Test::new).collect();
+    let services = nodes.clone();
+    let server = move |id: NodeId| Server::builder().add_service(services[id.get() as usize - 1].clone());
+    let cluster = match transport {
+        Transport::Memory => gorums_core::testing::Cluster::in_memory(size, server).await,
+        Transport::Tcp => gorums_core::testing::Cluster::over_tcp(size, server).await,
+    };
+    (cluster, nodes)
+}
+
+/// How often each test is run: `GORUMS_REPEAT`, or once.
+pub fn repetitions() -> u32 {
+    std::env::var("GORUMS_REPEAT").map_or(1, |times| times.parse().expect("GORUMS_REPEAT is a number"))
+}
+
+/// Makes tests of async functions that take a [`Transport`]: in memory and over TCP, on two threads and on one.
+#[allow(unused_macros)]
+macro_rules! on_each_transport {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use crate::common::{Transport, repetitions};
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_memory() {
+                for _ in 0..repetitions() {
+                    super::$name(Transport::Memory).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_tcp() {
+                for _ in 0..repetitions() {
+                    super::$name(Transport::Tcp).await;
+                }
+            }
+
+            #[tokio::test]
+            async fn over_tcp_on_one_thread() {
+                for _ in 0..repetitions() {
+                    super::$name(Transport::Tcp).await;
+                }
+            }
+        }
+    )+};
+}
+#[allow(unused_imports)]
+pub(crate) use on_each_transport;
 
 pub struct Cluster {
     pub addresses: Vec<SocketAddr>,

@@ -1,0 +1,94 @@
+//! The tasks of a server: counted, and ended together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a server has open, as counted at the moment of asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Connections that were accepted.
+    pub connections: usize,
+    /// Node streams on them.
+    pub streams: usize,
+    /// Handlers that wait for something. Those that finish without waiting are never seen here.
+    pub handlers: usize,
+}
+
+/// The tasks of a server, and the order to stop them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    pub(crate) tracker: TaskTracker,
+    /// Drops what still runs.
+    pub(crate) abort: CancellationToken,
+    gauges: Arc<Gauges>,
+}
+
+#[derive(Debug, Default)]
+struct Gauges {
+    connections: Gauge,
+    streams: Gauge,
+    handlers: Gauge,
+}
+
+/// How many there are of something.
+#[derive(Debug, Default)]
+struct Gauge(AtomicUsize);
+
+impl Tasks {
+    pub(crate) fn stats(&self) -> ServerStats {
+        let Gauges { connections, streams, handlers } = &*self.gauges;
+        ServerStats { connections: connections.get(), streams: streams.get(), handlers: handlers.get() }
+    }
+
+    /// Runs a connection until it ends or everything is dropped.
+    pub(crate) fn spawn_connection(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(|gauges| &gauges.connections, connection);
+    }
+
+    /// Runs a node stream until it ends or everything is dropped.
+    pub(crate) fn spawn_stream(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(|gauges| &gauges.streams, stream);
+    }
+
+    /// Runs a handler until it ends or everything is dropped.
+    pub(crate) fn spawn_handler(&self, handler: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(|gauges| &gauges.handlers, handler);
+    }
+
+    fn spawn(&self, gauge: fn(&Gauges) -> &Gauge, task: impl Future<Output = ()> + Send + 'static) {
+        let (abort, counted) = (self.abort.clone(), Counted::new(self.gauges.clone(), gauge));
+        self.tracker.spawn(async move {
+            abort.run_until_cancelled_owned(task).await;
+            drop(counted);
+        });
+    }
+}
+
+impl Gauge {
+    fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Counts a task for as long as it lives.
+struct Counted {
+    gauges: Arc<Gauges>,
+    gauge: fn(&Gauges) -> &Gauge,
+}
+
+impl Counted {
+    fn new(gauges: Arc<Gauges>, gauge: fn(&Gauges) -> &Gauge) -> Self {
+        gauge(&gauges).0.fetch_add(1, Relaxed);
+        Self { gauges, gauge }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.gauge)(&self.gauges).0.fetch_sub(1, Relaxed);
+    }
+}
