@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::HeaderValue;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -95,6 +96,12 @@ impl Channel {
 
     pub(crate) fn ordinal(&self) -> u32 {
         self.ordinal
+    }
+
+    /// What tells the node that the streams of this channel are one client's, and which of them is the newest.
+    pub(crate) fn client_name(&self, dial: u64) -> HeaderValue {
+        let name = format!("{:032x}.{}-{dial}", self.pool.incarnation(), self.ordinal);
+        HeaderValue::try_from(name).unwrap_or_else(|_| unreachable!("digits and punctuation"))
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {

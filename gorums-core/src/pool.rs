@@ -48,6 +48,8 @@ impl Default for PoolOptions {
 }
 
 pub(crate) struct Pool {
+    /// Tells this pool from all others, of this process and of any other.
+    incarnation: u128,
     pending: PendingTable,
     options: PoolOptions,
     ordinals: AtomicU32,
@@ -59,6 +61,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(initiator: Initiator, options: PoolOptions) -> Arc<Self> {
         Arc::new(Self {
+            incarnation: rand::random(),
             pending: PendingTable::new(initiator),
             options,
             ordinals: AtomicU32::new(0),
@@ -72,6 +75,10 @@ impl Pool {
     #[cfg(test)]
     pub(crate) fn detached() -> Arc<Self> {
         Self::new(Initiator::Client, PoolOptions::default())
+    }
+
+    pub(crate) fn incarnation(&self) -> u128 {
+        self.incarnation
     }
 
     pub(crate) fn pending(&self) -> &PendingTable {

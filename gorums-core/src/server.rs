@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod context;
 pub(crate) mod dispatch;
+pub(crate) mod fence;
 pub(crate) mod handler;
 pub(crate) mod session;
 pub(crate) mod tasks;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use self::builder::ServerBuilder;
+use self::fence::Fences;
 use self::handler::Methods;
 pub use self::listen::{BoundServer, Incoming, ServerHandle, TcpIncoming};
 pub use self::tasks::ServerStats;
@@ -41,6 +43,7 @@ pub(crate) struct Shared {
     /// No new connections, streams or requests.
     pub(crate) stopping: CancellationToken,
     pub(crate) clients: AtomicU32,
+    pub(crate) fences: Arc<Fences>,
 }
 
 /// A node: the services that it offers, and how it serves them.

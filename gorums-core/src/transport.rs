@@ -62,6 +62,8 @@ pub(crate) enum TransportError {
     Refused(String),
     #[error("the peer closed the stream")]
     Ended,
+    #[error("the client has opened a newer stream")]
+    Superseded,
     #[error("no answer to a keepalive ping within {0:?}")]
     KeepaliveTimeout(Duration),
     #[error("{0}")]
@@ -87,11 +89,13 @@ impl TransportError {
 pub(crate) type ClientConnection = h2::client::Connection<BoxedIo, bytes::Bytes>;
 pub(crate) type ServerConnection = h2::server::Connection<BoxedIo, bytes::Bytes>;
 
-/// Opens a node stream over a new connection. The connection has to be polled for anything to happen.
+/// Opens a node stream over a new connection. The connection has to be polled for anything to happen. `opened_by` is who
+/// opens it, the same with each reconnect.
 pub(crate) async fn open(
     io: BoxedIo,
     address: &str,
     headers: &HeaderMap,
+    opened_by: HeaderValue,
 ) -> Result<(Duplex, ClientConnection), TransportError> {
     let (mut client, connection) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
@@ -111,6 +115,7 @@ pub(crate) async fn open(
     announced.insert(http::header::TE, HeaderValue::from_static("trailers"));
     announced.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     announced.insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
+    announced.insert(wire::CLIENT, opened_by);
     let (response, sink) = client.send_request(request, false)?;
     Ok((Duplex::opened(sink, response), connection))
 }

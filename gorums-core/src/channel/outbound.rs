@@ -69,6 +69,8 @@ struct Outbound {
     channel: Arc<Channel>,
     link: Link,
     keepalive_interval: Duration,
+    /// Attempts to connect so far.
+    dials: u64,
     epoch: u32,
 }
 
@@ -77,7 +79,7 @@ impl Outbound {
         let options = channel.pool().options();
         let link = Link::new(options.backoff);
         let keepalive_interval = options.transport.keepalive_interval;
-        Self { channel, link, keepalive_interval, epoch: 0 }
+        Self { channel, link, keepalive_interval, dials: 0, epoch: 0 }
     }
 
     fn is_finished(&self) -> bool {
@@ -91,9 +93,11 @@ impl Outbound {
         self.link.dialling(Instant::now());
         let options = self.channel.pool().options();
         let address = self.channel.address();
+        self.dials += 1;
+        let client = self.channel.client_name(self.dials);
         let dial = async {
             let io = options.connector.connect(address.clone()).await?;
-            transport::open(io, address, &options.headers).await
+            transport::open(io, address, &options.headers, client).await
         };
         let limit = options.connect_timeout;
         timeout(limit, dial).await.map_err(|_| TransportError::ConnectTimeout(limit))?

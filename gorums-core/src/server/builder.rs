@@ -150,6 +150,7 @@ impl ServerBuilder {
             tasks: Tasks::default(),
             stopping: CancellationToken::new(),
             clients: AtomicU32::new(0),
+            fences: Arc::default(),
         })
     }
 }

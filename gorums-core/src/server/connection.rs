@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
@@ -19,6 +19,7 @@ use crate::id::{Initiator, NodeId};
 use crate::router::MessageRouter;
 use crate::server::Shared;
 use crate::server::dispatch::Dispatcher;
+use crate::server::fence::Fence;
 use crate::server::session::{Peer, Session, Way};
 use crate::transport::{
     self, BoxedIo, Duplex, OFFERED_FEATURES, ServerConnection, TransportError, announces,
@@ -100,9 +101,13 @@ fn accept_stream(
         respond.send_response(response, true)?;
         return Ok(());
     }
+    let Some(fence) = server.fences.enter(&head.headers) else {
+        respond.send_reset(Reason::REFUSED_STREAM);
+        return Ok(());
+    };
     response.headers_mut().insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
     let sink = respond.send_response(response, false)?;
-    let stream = NodeStream::new(server, head.headers, address, Duplex::accepted(sink, body));
+    let stream = NodeStream::new(server, head.headers, fence, address, Duplex::accepted(sink, body));
     server.tasks.spawn_stream(stream.run(server.clone()));
     Ok(())
 }
@@ -121,10 +126,17 @@ struct NodeStream {
     driver: Driver,
     session: Arc<Session>,
     channel: Arc<Channel>,
+    fence: Fence,
 }
 
 impl NodeStream {
-    fn new(server: &Shared, headers: HeaderMap, address: Option<SocketAddr>, duplex: Duplex) -> Self {
+    fn new(
+        server: &Shared,
+        headers: HeaderMap,
+        fence: Fence,
+        address: Option<SocketAddr>,
+        duplex: Duplex,
+    ) -> Self {
         let name = address.map_or_else(|| "unknown".into(), |address| address.to_string());
         let limits = server.pool.options().limits;
         let channel = Channel::new(server.pool.clone(), client_id(server), name.into(), limits);
@@ -137,22 +149,15 @@ impl NodeStream {
         let dispatcher = Dispatcher::new(server.methods.clone(), session.clone());
         let router = MessageRouter::new(channel.clone(), Initiator::Server, Some(dispatcher));
         let driver = Driver::new(duplex, channel.clone(), 0, router);
-        Self { driver, session, channel }
+        Self { driver, session, channel, fence }
     }
 
     async fn run(mut self, server: Arc<Shared>) {
-        let end = {
-            let driver = &mut self.driver;
-            let run = poll_fn(|cx| driver.poll(cx));
-            tokio::pin!(run);
-            tokio::select! {
-                biased;
-                end = &mut run => end,
-                () = server.stopping.cancelled() => {
-                    self.channel.close();
-                    run.await
-                }
-            }
+        self.fence.wait().await;
+        let end = tokio::select! {
+            biased;
+            () = self.fence.superseded() => End::Lost(TransportError::Superseded),
+            end = drive(&mut self.driver, &self.channel, &server) => end,
         };
         self.channel.close();
         self.channel.with_queue(Queue::clear);
@@ -163,6 +168,20 @@ impl NodeStream {
         let (_, router) = self.driver.into_parts();
         if let Some(dispatcher) = router.detach() {
             dispatcher.finish().await;
+        }
+    }
+}
+
+/// Runs a stream to its end, in good order if the server shuts down.
+async fn drive(driver: &mut Driver, channel: &Channel, server: &Shared) -> End {
+    let run = poll_fn(|cx| driver.poll(cx));
+    tokio::pin!(run);
+    tokio::select! {
+        biased;
+        end = &mut run => end,
+        () = server.stopping.cancelled() => {
+            channel.close();
+            run.await
         }
     }
 }

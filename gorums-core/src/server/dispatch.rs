@@ -125,12 +125,13 @@ impl Dispatcher {
             .then(|| Status::cancelled("the caller disconnected before the handler could start"))
     }
 
-    /// Starts what still waits after the stream has ended, in turn.
+    /// Starts what still waits after the stream has ended, in turn, until the last has passed its turn on.
     pub(crate) async fn finish(mut self) {
         poll_fn(|cx| {
             self.session.park(cx.waker());
             self.start(cx);
-            if self.waiting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            let passed = self.waiting.is_empty() && self.session.turn() == self.next;
+            if passed { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

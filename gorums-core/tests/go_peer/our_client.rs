@@ -144,7 +144,7 @@ async fn our_request_for_a_stream_is_that_of_a_go_client() {
     assert_eq!(head.uri.authority().unwrap().as_str(), server.address());
     let mut names: Vec<_> = head.headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["content-type", "gorums-features", "message", "te", "user-agent"]);
+    assert_eq!(names, ["content-type", "gorums-client", "gorums-features", "message", "te", "user-agent"]);
     assert_eq!(head.headers["content-type"], "application/grpc");
     assert_eq!(head.headers["te"], "trailers");
     assert_eq!(head.headers["message"], "hello");
