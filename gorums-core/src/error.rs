@@ -1,13 +1,15 @@
 //! What can go wrong with a call: on one node, and for a quorum.
 //!
 //! Nothing in this crate tells errors apart by their text. A [`NodeErrorKind`] says what happened on one
-//! node, [`NodeError::is_transient`] and [`NodeError::is_ambiguous`] say what may be done about it, and a
+//! node, [`NodeError::class`] and [`NodeError::is_ambiguous`] say what may be done about it, and a
 //! [`QuorumError`] names every node that did not contribute.
 
+mod class;
 mod config;
 mod node;
 mod quorum;
 
+pub use self::class::ErrorClass;
 pub use self::config::{ConfigError, ServerError};
 pub(crate) use self::node::{Fault, Source};
 pub use self::node::{NodeError, NodeErrorKind};

@@ -38,7 +38,9 @@ pub use crate::configuration::{
     Configuration, ConfigurationBuilder, Decided, NodeTarget, QuorumConfiguration, QuorumTarget, Undecided,
     id, last_error, latency,
 };
-pub use crate::error::{ConfigError, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind, ServerError};
+pub use crate::error::{
+    ConfigError, ErrorClass, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind, ServerError,
+};
 pub use crate::id::{AsNodeId, Initiator, InvalidNodeId, MessageId, NodeId};
 pub use crate::method::{CallType, MessageError, Method};
 pub use crate::node::{Node, NodeState};

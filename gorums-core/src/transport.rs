@@ -4,6 +4,7 @@
 //! is handed on as it is, and it is known what has left the queues. ARCHITECTURE.md has the reasons and the
 //! figures. Nothing outside this module and [`channel::driver`](crate::channel::driver) knows of HTTP/2.
 
+mod activity;
 mod connector;
 mod duplex;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Version};
 
+pub(crate) use self::activity::Activity;
 pub use self::connector::{BoxedIo, Connector, Io, TcpConnector};
 pub(crate) use self::duplex::{Duplex, Received};
 use crate::wire;
@@ -96,7 +98,8 @@ pub(crate) async fn open(
     address: &str,
     headers: &HeaderMap,
     opened_by: HeaderValue,
-) -> Result<(Duplex, ClientConnection), TransportError> {
+) -> Result<(Duplex, ClientConnection, Activity), TransportError> {
+    let (io, activity) = activity::watch(io);
     let (mut client, connection) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -117,7 +120,7 @@ pub(crate) async fn open(
     announced.insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
     announced.insert(wire::CLIENT, opened_by);
     let (response, sink) = client.send_request(request, false)?;
-    Ok((Duplex::opened(sink, response), connection))
+    Ok((Duplex::opened(sink, response), connection, activity))
 }
 
 const USER_AGENT: &str = concat!("gorums-rust/", env!("CARGO_PKG_VERSION"));
@@ -131,7 +134,11 @@ pub(crate) fn announces(headers: &HeaderMap, feature: &str) -> bool {
 }
 
 /// Accepts a connection.
-pub(crate) async fn accept(io: BoxedIo, max_streams: u32) -> Result<ServerConnection, TransportError> {
+pub(crate) async fn accept(
+    io: BoxedIo,
+    max_streams: u32,
+) -> Result<(ServerConnection, Activity), TransportError> {
+    let (io, activity) = activity::watch(io);
     let connection = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -142,5 +149,5 @@ pub(crate) async fn accept(io: BoxedIo, max_streams: u32) -> Result<ServerConnec
         .max_header_list_size(16 << 10)
         .handshake(io)
         .await?;
-    Ok(connection)
+    Ok((connection, activity))
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Cluster, ECHO, NOTE, OnConfiguration, OnNode, SAFE, number, text, within};
+use common::{Cluster, ECHO, NOTE, OnConfiguration, OnNode, SAFE, Transport, faulty, number, text, within};
 use futures_util::future::join_all;
-use gorums_core::testing::{Network, Proxy, Traffic};
+use gorums_core::testing::{Direction, Network, Proxy, Traffic};
 use tokio::time::{Instant, sleep};
 
 use gorums_core::{Backoff, Configuration, NodeErrorKind, QuorumErrorKind, Server};
@@ -206,4 +206,39 @@ async fn a_peer_that_stops_reading_costs_a_bounded_queue() {
     assert!(matches!(error.kind(), NodeErrorKind::QueueFull), "{error}");
     assert_eq!(cluster.nodes[0].seen.texts.lock().unwrap().len(), 400);
     assert_eq!(patient.pending(), 0);
+}
+
+/// G7: a peer is not dead while anything comes from it, though the answer to a ping be stuck behind a long message.
+#[tokio::test(start_paused = true)]
+async fn a_long_message_over_a_slow_link_is_no_death() {
+    let (mut cluster, _) = faulty(Transport::Memory, 1).await;
+    let configuration = cluster.configure(|builder| builder.timeout(60 * SECOND)).unwrap();
+    let node = configuration.node(1).unwrap();
+    node.rpc(&ECHO, text("warm up")).await.unwrap();
+    let long = "x".repeat(3_000_000);
+    for slow in [Direction::ToClient, Direction::ToServer] {
+        cluster.faults(1).set_both(Traffic::Forward);
+        cluster.faults(1).set(slow, Traffic::Limit(100_000));
+        let start = Instant::now();
+        assert_eq!(node.rpc(&ECHO, text(&long)).await.unwrap().text.len(), long.len());
+        assert!(start.elapsed() > 25 * SECOND, "{:?}: not slow enough to prove anything", start.elapsed());
+        assert_eq!(node.stats().connections, 1);
+    }
+    cluster.finish().await;
+}
+
+/// G8: what a handler detaches outlives the caller and the handler, and not its limit.
+#[tokio::test(start_paused = true)]
+async fn detached_work_goes_on_within_its_limit() {
+    let (mut cluster, nodes) = faulty(Transport::Memory, 1).await;
+    let configuration = cluster.configuration();
+    let node = configuration.node(1).unwrap();
+    for (command, done) in [("detach:2000", true), ("detach:4000", false)] {
+        node.rpc(&ECHO, text(command)).timeout(SECOND).await.unwrap();
+        assert_eq!(cluster.server(1).unwrap().stats().detached, 1);
+        sleep(3500 * MS).await;
+        assert_eq!(cluster.server(1).unwrap().stats().detached, 0);
+        assert_eq!(nodes[0].seen.detached.swap(false, Ordering::SeqCst), done, "{command}");
+    }
+    cluster.finish().await;
 }

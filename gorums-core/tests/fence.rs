@@ -22,23 +22,25 @@ struct HalfOpen {
     deliver: oneshot::Sender<()>,
 }
 
+type Signals = (oneshot::Receiver<()>, oneshot::Receiver<()>, oneshot::Receiver<()>);
+
 async fn carry(
     mut client: DuplexStream,
     mut server: DuplexStream,
-    (mut hold, mut close, deliver): (oneshot::Receiver<()>, oneshot::Receiver<()>, oneshot::Receiver<()>),
+    (mut on_hold, mut on_close, on_deliver): Signals,
 ) {
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
-        _ = &mut hold => {}
+        _ = &mut on_hold => {}
     }
-    let mut held = Vec::new();
+    let mut late = Vec::new();
     tokio::select! {
-        _ = client.read_to_end(&mut held) => {}
-        _ = &mut close => {}
+        _ = client.read_to_end(&mut late) => {}
+        _ = &mut on_close => {}
     }
     drop(client);
-    let _ = deliver.await;
-    let _ = server.write_all(&held).await;
+    let _ = on_deliver.await;
+    let _ = server.write_all(&late).await;
     let _ = tokio::io::copy(&mut server, &mut tokio::io::sink()).await;
 }
 
@@ -52,9 +54,10 @@ fn client(test: &Test) -> (Configuration, mpsc::UnboundedReceiver<HalfOpen>) {
     let connector = move |_: Arc<str>| -> BoxFuture<'static, io::Result<BoxedIo>> {
         let (client, near) = duplex(1 << 16);
         let (far, server) = duplex(1 << 16);
-        let ((hold, held), (close, closed), (deliver, delivered)) =
-            (oneshot::channel(), oneshot::channel(), oneshot::channel());
-        tokio::spawn(carry(near, far, (held, closed, delivered)));
+        let (hold, on_hold) = oneshot::channel();
+        let (close, on_close) = oneshot::channel();
+        let (deliver, on_deliver) = oneshot::channel();
+        tokio::spawn(carry(near, far, (on_hold, on_close, on_deliver)));
         accept.send(server).unwrap();
         connect.send(HalfOpen { hold, close, deliver }).unwrap();
         async { Ok(Box::new(client) as BoxedIo) }.boxed()

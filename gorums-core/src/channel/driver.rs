@@ -340,16 +340,22 @@ impl Driver {
 #[derive(Default)]
 struct Resend {
     requests: VecDeque<Outgoing>,
-    /// When there are this many, those that were answered are removed.
-    prune_at: usize,
+    bytes: usize,
+    /// When there are more than this, those that were answered are removed.
+    prune_above: (usize, usize),
 }
+
+/// Requests and bytes that were answered and may be kept for a while, to look for them less often.
+const KEPT: (usize, usize) = (64, 256 << 10);
 
 impl Resend {
     fn remember(&mut self, request: Outgoing, channel: &Channel) {
-        if self.requests.len() >= self.prune_at {
-            self.requests.retain(|request| channel.pool().pending().is_open(request.id, channel.ordinal()));
-            self.prune_at = 2 * self.requests.len() + 64;
-        }
+        self.bytes += request.frame.len();
         self.requests.push_back(request);
+        if self.requests.len() > self.prune_above.0 || self.bytes > self.prune_above.1 {
+            self.requests.retain(|request| channel.pool().pending().is_open(request.id, channel.ordinal()));
+            self.bytes = self.requests.iter().map(|request| request.frame.len()).sum();
+            self.prune_above = (2 * self.requests.len() + KEPT.0, 2 * self.bytes + KEPT.1);
+        }
     }
 }

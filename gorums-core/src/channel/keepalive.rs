@@ -1,7 +1,8 @@
 //! Notices that a connection is dead although nothing says so.
 //!
 //! HTTP/2 pings (RFC 9113, section 6.7): one at once, which also shows whether the peer speaks HTTP/2 at all,
-//! and then at a fixed interval, also when the connection is idle.
+//! and then at a fixed interval, also when the connection is idle. A peer that shows
+//! another [sign of life](Activity) is not dead, though its answer be stuck behind a long message on a slow link.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,10 +12,13 @@ use std::time::Duration;
 use h2::{Ping, PingPong};
 use tokio::time::{Sleep, sleep};
 
-use crate::transport::TransportError;
+use crate::transport::{Activity, TransportError};
 
 pub(crate) struct Keepalive {
     ping_pong: PingPong,
+    activity: Activity,
+    /// The signs of life when the time for an answer began.
+    signs: u64,
     interval: Duration,
     timeout: Duration,
     timer: Pin<Box<Sleep>>,
@@ -23,9 +27,16 @@ pub(crate) struct Keepalive {
 }
 
 impl Keepalive {
-    pub(crate) fn new(ping_pong: PingPong, interval: Duration, timeout: Duration) -> Self {
+    pub(crate) fn new(
+        ping_pong: PingPong,
+        activity: Activity,
+        interval: Duration,
+        timeout: Duration,
+    ) -> Self {
         Self {
             ping_pong,
+            activity,
+            signs: 0,
             interval,
             timeout,
             timer: Box::pin(sleep(Duration::ZERO)),
@@ -39,7 +50,7 @@ impl Keepalive {
         self.has_pong
     }
 
-    /// Ready when the peer has not answered a ping in time.
+    /// Ready when the peer has not answered a ping in time, nor shown another sign of life.
     pub(crate) fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
         loop {
             if self.awaits_pong
@@ -55,13 +66,16 @@ impl Keepalive {
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
+            let signs = self.activity.signs();
             if self.awaits_pong {
-                return Poll::Ready(TransportError::KeepaliveTimeout(self.timeout));
-            }
-            if let Err(error) = self.ping_pong.send_ping(Ping::opaque()) {
+                if signs == self.signs {
+                    return Poll::Ready(TransportError::KeepaliveTimeout(self.timeout));
+                }
+            } else if let Err(error) = self.ping_pong.send_ping(Ping::opaque()) {
                 return Poll::Ready(error.into());
             }
             self.awaits_pong = true;
+            self.signs = signs;
             self.timer.set(sleep(self.timeout));
         }
     }

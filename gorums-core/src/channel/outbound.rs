@@ -16,7 +16,7 @@ use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::Initiator;
 use crate::router::MessageRouter;
-use crate::transport::{self, ClientConnection, Duplex, TransportError};
+use crate::transport::{self, Activity, ClientConnection, Duplex, TransportError};
 
 /// How often every gRPC server tolerates pings of an idle client: one in five minutes is the least that Go's
 /// allows unless it is told otherwise.
@@ -33,7 +33,7 @@ pub(crate) async fn run(channel: Arc<Channel>) {
         let end = tokio::select! {
             biased;
             connected = outbound.connect() => match connected {
-                Ok((duplex, connection)) => outbound.stream(duplex, connection).await,
+                Ok(connected) => outbound.stream(connected).await,
                 Err(error) => End::Lost(error),
             },
             () = gone(&channel) => End::Closed,
@@ -65,6 +65,9 @@ async fn gone(channel: &Channel) {
     }
 }
 
+/// A connection, the stream on it, and what is known of what has come over it.
+type Connected = (Duplex, ClientConnection, Activity);
+
 struct Outbound {
     channel: Arc<Channel>,
     link: Link,
@@ -89,7 +92,7 @@ impl Outbound {
             .is_some_and(|end| self.channel.with_queue(|queue| queue.is_empty()) || late(end))
     }
 
-    async fn connect(&mut self) -> Result<(Duplex, ClientConnection), TransportError> {
+    async fn connect(&mut self) -> Result<Connected, TransportError> {
         self.link.dialling(Instant::now());
         let options = self.channel.pool().options();
         let address = self.channel.address();
@@ -104,13 +107,13 @@ impl Outbound {
     }
 
     /// Runs a stream to its end.
-    async fn stream(&mut self, duplex: Duplex, mut connection: ClientConnection) -> End {
+    async fn stream(&mut self, (duplex, mut connection, activity): Connected) -> End {
         self.epoch = self.link.connected(Instant::now());
         self.channel.counters().connected();
         let options = self.channel.pool().options();
-        let keepalive = connection
-            .ping_pong()
-            .map(|pings| Keepalive::new(pings, self.keepalive_interval, options.transport.keepalive_timeout));
+        let (interval, timeout) = (self.keepalive_interval, options.transport.keepalive_timeout);
+        let keepalive =
+            connection.ping_pong().map(|pings| Keepalive::new(pings, activity, interval, timeout));
         let router = MessageRouter::new(self.channel.clone(), Initiator::Client, None);
         let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router).hold();
         let mut stream = Stream { driver, connection, keepalive, channel: self.channel.clone(), up: false };

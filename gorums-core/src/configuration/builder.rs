@@ -124,8 +124,8 @@ impl ConfigurationBuilder {
         self
     }
 
-    /// Pings each node at this interval, also when idle, and gives a connection up that does not answer
-    /// within `timeout`. 10 s and 3 s by default.
+    /// Pings each node at this interval, also when idle, and gives a connection up that shows no sign of life within
+    /// `timeout`: no answer, nor other bytes, nor progress with what is being sent. 10 s and 3 s by default.
     pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.options.transport.keepalive_interval = interval;
         self.options.transport.keepalive_timeout = timeout;

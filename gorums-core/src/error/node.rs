@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tonic::{Code, Status};
 
+use crate::error::ErrorClass;
 use crate::id::NodeId;
 
 /// The cause behind a fault, shared by all the calls that it ended.
@@ -33,37 +34,6 @@ pub enum NodeErrorKind {
     Overrun,
     /// The node was closed, with its configuration or with the process.
     Closed,
-}
-
-impl NodeErrorKind {
-    /// Whether the same call may succeed later with no change by the caller.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Status(status) => matches!(
-                status.code(),
-                Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::DeadlineExceeded
-            ),
-            Self::Unavailable | Self::ConnectionLost | Self::DeadlineExceeded | Self::QueueFull => true,
-            Self::Cancelled | Self::Decode | Self::Overrun | Self::Closed => false,
-        }
-    }
-
-    /// Whether a request that failed so after it was sent may have taken effect.
-    fn may_have_run(&self) -> bool {
-        match self {
-            Self::Status(status) => matches!(
-                status.code(),
-                Code::Unknown | Code::Internal | Code::DeadlineExceeded | Code::Cancelled | Code::DataLoss
-            ),
-            Self::Unavailable | Self::QueueFull => false,
-            Self::ConnectionLost
-            | Self::DeadlineExceeded
-            | Self::Cancelled
-            | Self::Decode
-            | Self::Overrun
-            | Self::Closed => true,
-        }
-    }
 }
 
 impl fmt::Display for NodeErrorKind {
@@ -143,6 +113,11 @@ impl NodeError {
             NodeErrorKind::Status(status) => Some(status),
             _ => None,
         }
+    }
+
+    /// What this means for the next attempt.
+    pub fn class(&self) -> ErrorClass {
+        self.fault.kind.class()
     }
 
     /// Whether the same call may succeed later with no change by the caller.
@@ -230,21 +205,5 @@ mod tests {
         assert!(error(Fault::sent(NodeErrorKind::DeadlineExceeded, None)).is_ambiguous());
         assert!(error(Fault::sent(NodeErrorKind::ConnectionLost, None)).is_ambiguous());
         assert!(!error(Fault::sent(NodeErrorKind::Status(Status::not_found("")), None)).is_ambiguous());
-    }
-
-    #[test]
-    fn transient_is_what_may_pass() {
-        for (kind, transient) in [
-            (NodeErrorKind::Unavailable, true),
-            (NodeErrorKind::ConnectionLost, true),
-            (NodeErrorKind::QueueFull, true),
-            (NodeErrorKind::DeadlineExceeded, true),
-            (NodeErrorKind::Status(Status::unavailable("")), true),
-            (NodeErrorKind::Status(Status::invalid_argument("")), false),
-            (NodeErrorKind::Decode, false),
-            (NodeErrorKind::Closed, false),
-        ] {
-            assert_eq!(kind.is_transient(), transient, "{kind}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
-use crate::error::{NodeError, NodeErrorKind};
+use crate::error::{ErrorClass, NodeError, NodeErrorKind};
 
 /// Why a quorum was not reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,19 +99,26 @@ impl QuorumError {
         (!nodes.is_empty()).then(|| nodes.swap_remove(0))
     }
 
-    /// Whether the same call may succeed later with no change by the caller: the deadline passed, or
-    /// enough of the failures are transient for the quorum to be within reach again.
-    pub fn is_transient(&self) -> bool {
+    /// What this means for the next attempt. A quorum that was out of reach has the class of the failures that would
+    /// have to pass for it to be within reach again; a deadline that passed is transient.
+    pub fn class(&self) -> ErrorClass {
         let Details { kind, needed, replies, nodes, .. } = &*self.details;
-        let transient = nodes.iter().filter(|error| error.is_transient()).count();
+        let of = |class| nodes.iter().filter(|error| error.class() == class).count();
         let open = nodes.iter().filter(|error| matches!(error.kind(), NodeErrorKind::Cancelled)).count();
+        let (transient, stepped_down) = (of(ErrorClass::Transient), of(ErrorClass::SteppedDown));
+        let possible = replies + open + transient;
         match kind {
-            QuorumErrorKind::Cancelled => false,
-            QuorumErrorKind::DeadlineExceeded => true,
-            QuorumErrorKind::Incomplete | QuorumErrorKind::SendFailure => {
-                transient > 0 && replies + transient + open >= *needed
-            }
+            QuorumErrorKind::Cancelled => ErrorClass::Permanent,
+            QuorumErrorKind::DeadlineExceeded => ErrorClass::Transient,
+            _ if transient > 0 && possible >= *needed => ErrorClass::Transient,
+            _ if stepped_down > 0 && possible + stepped_down >= *needed => ErrorClass::SteppedDown,
+            _ => ErrorClass::Permanent,
         }
+    }
+
+    /// Whether the same call may succeed later with no change by the caller.
+    pub fn is_transient(&self) -> bool {
+        self.class() == ErrorClass::Transient
     }
 
     /// Whether the request may have taken effect on a node that is counted as failed.
@@ -186,6 +193,17 @@ mod tests {
         );
         assert!(error.is_transient());
         assert!(error.is_ambiguous());
+    }
+
+    #[test]
+    fn nodes_that_stepped_down_class_the_quorum() {
+        let not_leader = || NodeErrorKind::Status(Status::failed_precondition("not the leader"));
+        let nodes = vec![node(1, not_leader()), node(2, not_leader()), node(3, NodeErrorKind::QueueFull)];
+        let error = |needed| {
+            QuorumError::new(QuorumErrorKind::Incomplete, "p.S.M", (needed, 0, 3), nodes.clone()).class()
+        };
+        assert_eq!([error(1), error(2)], [ErrorClass::Transient, ErrorClass::SteppedDown]);
+        assert_eq!(error(4), ErrorClass::Permanent);
     }
 
     #[test]

@@ -39,11 +39,11 @@ pub(crate) async fn serve(server: Arc<Shared>, io: BoxedIo, address: Option<Sock
 async fn run(server: &Arc<Shared>, io: BoxedIo, address: Option<SocketAddr>) -> Result<(), TransportError> {
     let limit = server.options.handshake_timeout;
     let handshake = transport::accept(io, server.options.max_streams);
-    let mut connection =
+    let (mut connection, activity) =
         timeout(limit, handshake).await.map_err(|_| TransportError::ConnectTimeout(limit))??;
     let mut keepalive = connection.ping_pong().map(|pings| {
         let options = server.pool.options().transport;
-        Keepalive::new(pings, options.keepalive_interval, options.keepalive_timeout)
+        Keepalive::new(pings, activity, options.keepalive_interval, options.keepalive_timeout)
     });
     let mut draining = false;
     loop {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::metadata::MetadataMap;
 
 use crate::id::MessageId;
@@ -92,6 +93,31 @@ impl ServerContext {
                 () = sleep_until(deadline) => {}
             },
             None => token.cancelled().await,
+        }
+    }
+}
+
+impl ServerContext {
+    /// Runs work that has to happen although the caller may go or the handler may return, in a task of its own and for at
+    /// most `limit`: releasing a lock elsewhere, repairing what a quorum call left half done.
+    ///
+    /// The result is `None` if the limit passed or the server was shut down first. Dropping the future that is returned
+    /// does not stop the work. A graceful shutdown waits for it within the drain timeout.
+    ///
+    /// # Panics
+    ///
+    /// The future that is returned panics if the work did.
+    pub fn detach<T, F>(&self, limit: Duration, work: F) -> impl Future<Output = Option<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let task = self.session.tasks().spawn_detached(timeout(limit, work));
+        async {
+            match task.await {
+                Ok(ended) => ended.and_then(Result::ok),
+                Err(error) => error.try_into_panic().map_or(None, |panic| resume_unwind(panic)),
+            }
         }
     }
 }

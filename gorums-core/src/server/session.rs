@@ -120,6 +120,11 @@ impl Session {
         });
     }
 
+    /// The tasks of the server.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// The token that tells the handler of a request that its caller has gone.
     pub(crate) fn cancellation(&self, id: MessageId) -> CancellationToken {
         let mut cancellations = self.cancellations.lock();

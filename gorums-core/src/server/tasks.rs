@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +17,8 @@ pub struct ServerStats {
     pub streams: usize,
     /// Handlers that wait for something. Those that finish without waiting are never seen here.
     pub handlers: usize,
+    /// Pieces of work that handlers have [detached](crate::ServerContext::detach).
+    pub detached: usize,
 }
 
 /// The tasks of a server, and the order to stop them.
@@ -32,6 +35,7 @@ struct Gauges {
     connections: Gauge,
     streams: Gauge,
     handlers: Gauge,
+    detached: Gauge,
 }
 
 /// How many there are of something.
@@ -40,8 +44,13 @@ struct Gauge(AtomicUsize);
 
 impl Tasks {
     pub(crate) fn stats(&self) -> ServerStats {
-        let Gauges { connections, streams, handlers } = &*self.gauges;
-        ServerStats { connections: connections.get(), streams: streams.get(), handlers: handlers.get() }
+        let Gauges { connections, streams, handlers, detached } = &*self.gauges;
+        ServerStats {
+            connections: connections.get(),
+            streams: streams.get(),
+            handlers: handlers.get(),
+            detached: detached.get(),
+        }
     }
 
     /// Runs a connection until it ends or everything is dropped.
@@ -59,12 +68,25 @@ impl Tasks {
         self.spawn(|gauges| &gauges.handlers, handler);
     }
 
-    fn spawn(&self, gauge: fn(&Gauges) -> &Gauge, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs what outlives its handler, until it ends or everything is dropped.
+    pub(crate) fn spawn_detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        self.spawn(|gauges| &gauges.detached, work)
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        gauge: fn(&Gauges) -> &Gauge,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
         let (abort, counted) = (self.abort.clone(), Counted::new(self.gauges.clone(), gauge));
         self.tracker.spawn(async move {
-            abort.run_until_cancelled_owned(task).await;
+            let ended = abort.run_until_cancelled_owned(task).await;
             drop(counted);
-        });
+            ended
+        })
     }
 }
 

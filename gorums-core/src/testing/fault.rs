@@ -26,6 +26,9 @@ pub enum Traffic {
     Drop,
     /// They arrive this much later; as many may be on their way as with [`Hold`](Self::Hold).
     Delay(Duration),
+    /// They arrive at this rate, in bytes per second and at least 100, as over a slow link. Up to 64 KiB are on their
+    /// way.
+    Limit(u32),
     /// They are not taken from the sender, whose buffers fill, as those of a peer whose process is stopped.
     StopReading,
 }
@@ -131,20 +134,25 @@ impl Drop for Counted<'_> {
 
 /// Bytes that may be on their way in one direction.
 const MAX_ON_THE_WAY: usize = 64 << 20;
+const SLOW_LINK: usize = 64 << 10;
 const READ: usize = 16 << 10;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// One direction of one connection.
 struct Pump {
     traffic: watch::Receiver<Traffic>,
     on_the_way: VecDeque<(Instant, Bytes)>,
     bytes: usize,
+    /// When a slow link is free again.
+    free_at: Instant,
     ended: bool,
     lost: bool,
 }
 
 impl Pump {
     fn new(traffic: watch::Receiver<Traffic>) -> Self {
-        Self { traffic, on_the_way: VecDeque::new(), bytes: 0, ended: false, lost: false }
+        let free_at = Instant::now();
+        Self { traffic, on_the_way: VecDeque::new(), bytes: 0, free_at, ended: false, lost: false }
     }
 
     async fn run(
@@ -162,16 +170,28 @@ impl Pump {
             if passes && self.ended && self.on_the_way.is_empty() {
                 return to.shutdown().await;
             }
-            let reads = traffic != Traffic::StopReading && !self.ended && self.bytes < MAX_ON_THE_WAY;
-            let due = self.on_the_way.front().map(|(due, _)| *due).filter(|_| passes);
+            let most = match traffic {
+                Traffic::StopReading => 0,
+                Traffic::Limit(_) => SLOW_LINK,
+                _ => MAX_ON_THE_WAY,
+            };
+            let reads = !self.ended && self.bytes < most;
+            let due = self.on_the_way.front().map(|(due, _)| self.free_at.max(*due)).filter(|_| passes);
+            let rate = if let Traffic::Limit(rate) = traffic { Some(rate.max(100)) } else { None };
+            // A hundredth of a second's worth at a time.
+            let most = rate.map_or(usize::MAX, |rate| rate as usize / 100);
             tokio::select! {
                 read = from.read_buf(&mut buffer), if reads => {
                     let ended = read? == 0;
                     self.take(traffic, buffer.split().freeze(), ended);
                     buffer.reserve(READ);
                 }
-                written = write(&mut to, due, self.on_the_way.front()), if due.is_some() => {
-                    self.written(written?);
+                written = write(&mut to, due, self.on_the_way.front(), most), if due.is_some() => {
+                    let written = written?;
+                    self.written(written);
+                    if let Some(rate) = rate {
+                        self.free_at = Instant::now() + SECOND * written as u32 / rate;
+                    }
                 }
                 // No error: whoever carries the bytes can also change the traffic.
                 _ = self.traffic.changed() => {}
@@ -211,13 +231,14 @@ async fn write(
     to: &mut (impl AsyncWrite + Unpin),
     due: Option<Instant>,
     front: Option<&(Instant, Bytes)>,
+    most: usize,
 ) -> io::Result<usize> {
     // A sleep of no time would be rounded up to a millisecond.
     if let Some(due) = due.filter(|&due| due > Instant::now()) {
         sleep_until(due).await;
     }
     match front {
-        Some((_, data)) => to.write(data).await,
+        Some((_, data)) => to.write(&data[..data.len().min(most)]).await,
         None => Ok(0),
     }
 }
@@ -227,8 +248,6 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
 
     /// The two ends of a faulty link, and how it ends.
     fn link(faults: &Faults) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<Ended>) {
@@ -291,6 +310,20 @@ mod tests {
         server.read_to_end(&mut all).await.unwrap();
         assert_eq!(all.len(), 500_000);
         assert!((SECOND..SECOND * 11 / 10).contains(&start.elapsed()), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_link_takes_its_time() {
+        let faults = Faults::default();
+        let (mut client, mut server, _carried) = link(&faults);
+        faults.set(Direction::ToServer, Traffic::Limit(10_000));
+        let start = Instant::now();
+        client.write_all(&vec![7; 50_000]).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut all = Vec::new();
+        server.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all.len(), 50_000);
+        assert!((4 * SECOND..7 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -80,6 +80,7 @@ pub struct Seen {
     pub cancelled: AtomicU64,
     pub updates: AtomicU64,
     pub last_remaining: Mutex<Option<Duration>>,
+    pub detached: AtomicBool,
     /// Handlers that have neither returned nor released, and how often one started while there was another.
     holding: AtomicU64,
     pub overlaps: AtomicU64,
@@ -128,7 +129,7 @@ impl Test {
         Self { id, seen: Arc::default() }
     }
 
-    /// Commands are in the text: `sleep:<ms>`, `release-sleep:<ms>`, `fail`, `panic`, `hang`, `fail:<id>`, `hang:<id>`.
+    /// Commands are in the text: `sleep:<ms>`, `release-sleep:<ms>`, `detach:<ms>`, `fail`, `panic`, `hang`, `fail:<id>`, `hang:<id>`.
     async fn echo(&self, ctx: &ServerContext, request: Text) -> Result<Text, Status> {
         let mut holding = Holding::enter(&self.seen);
         self.seen.texts.lock().unwrap().push(request.text.clone());
@@ -141,6 +142,13 @@ impl Test {
             "release-sleep" => {
                 holding.release(ctx);
                 tokio::time::sleep(Duration::from_millis(argument.parse().unwrap())).await;
+            }
+            "detach" => {
+                let (seen, time) = (self.seen.clone(), Duration::from_millis(argument.parse().unwrap()));
+                drop(ctx.detach(Duration::from_secs(3), async move {
+                    tokio::time::sleep(time).await;
+                    seen.detached.store(true, Ordering::SeqCst);
+                }));
             }
             "yield" => tokio::task::yield_now().await,
             "yield-release" => {
