@@ -13,6 +13,8 @@ mod configuration;
 mod error;
 mod id;
 mod method;
+#[cfg(all(test, gorums_model))]
+mod models;
 mod node;
 mod pool;
 mod router;

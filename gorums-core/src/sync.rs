@@ -1,15 +1,22 @@
-//! The lock that concurrent parts are built from.
+//! What concurrent parts are built from: of the standard library, or of loom where they are model-checked.
 
-use std::sync::{self, MutexGuard, PoisonError};
+#[cfg(gorums_model)]
+use loom::sync as model;
+#[cfg(not(gorums_model))]
+use std::sync as model;
+use std::sync::PoisonError;
+
+pub(crate) use model::MutexGuard;
+pub(crate) use model::atomic::{AtomicU64, AtomicUsize};
 
 /// A mutex that ignores poisoning: no code of a user runs while one is held, and what it guards is
 /// consistent between any two statements.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(sync::Mutex<T>);
+pub(crate) struct Mutex<T>(model::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(sync::Mutex::new(value))
+        Self(model::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
