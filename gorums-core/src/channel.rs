@@ -6,6 +6,7 @@
 //! under it (I4).
 
 pub(crate) mod driver;
+mod drops;
 pub(crate) mod keepalive;
 pub(crate) mod link;
 pub(crate) mod local;
@@ -23,6 +24,7 @@ use http::HeaderValue;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::channel::drops::DropLog;
 use crate::channel::queue::{Awaits, Outgoing, Push, Queue, QueueLimits};
 use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::{MessageId, NodeId};
@@ -30,9 +32,6 @@ use crate::pool::Pool;
 use crate::stats::{Counters, NodeStats};
 use crate::sync::Mutex;
 use crate::wire;
-
-/// Drops are logged at most this often.
-const DROP_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A day: what counts as never.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -62,7 +61,7 @@ pub(crate) struct Channel {
     connectivity: watch::Sender<Connectivity>,
     /// The peer wants to hear of requests that are given up.
     hears_cancel: AtomicBool,
-    logged_drops: Mutex<(Option<Instant>, u64)>,
+    drop_log: DropLog,
     /// A connection is wanted although nothing waits to be sent.
     wanted: AtomicBool,
     closed_at: OnceLock<Instant>,
@@ -80,7 +79,7 @@ impl Channel {
             room: Notify::new(),
             connectivity: watch::Sender::new(Connectivity::Waiting),
             hears_cancel: AtomicBool::new(false),
-            logged_drops: Mutex::new((None, 0)),
+            drop_log: DropLog::default(),
             wanted: AtomicBool::new(false),
             closed_at: OnceLock::new(),
         })
@@ -110,6 +109,10 @@ impl Channel {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(crate) fn drop_log(&self) -> &DropLog {
+        &self.drop_log
     }
 
     pub(crate) fn stats(&self) -> NodeStats {
@@ -144,8 +147,15 @@ impl Channel {
     }
 
     /// Offers a request to the queue, without waiting.
-    pub(crate) fn offer(&self, request: Outgoing, now: Instant) -> Result<(), Fault> {
-        let pushed = self.queue.lock().push(request, now);
+    pub(crate) fn offer(self: &Arc<Self>, request: Outgoing, now: Instant) -> Result<(), Fault> {
+        let (pushed, drops) = self.with_queue(|queue| {
+            let before = queue.dropped();
+            let pushed = queue.push(request, now);
+            (pushed, queue.dropped() > before)
+        });
+        if drops {
+            drops::dropped(self);
+        }
         match pushed {
             Push::Queued(waker) => wake(waker),
             Push::Dropped(dropped, waker) => {
@@ -279,18 +289,10 @@ impl Channel {
         self.room.notify_waiters();
     }
 
+    /// Whoever waited for the hand-over of a message that was dropped is told that it is done.
     fn dropped(&self, requests: &[Outgoing]) {
         for request in requests.iter().filter(|request| request.awaits == Awaits::Handover) {
             self.pool.pending().sent(request.id, self.ordinal, 0);
-        }
-        let total = self.queue.lock().counts().dropped;
-        let mut logged = self.logged_drops.lock();
-        let now = Instant::now();
-        if logged.0.is_none_or(|last| now - last >= DROP_LOG_INTERVAL) {
-            let delta = total - logged.1;
-            *logged = (Some(now), total);
-            drop(logged);
-            tracing::warn!(node = %self.id, address = %self.address, dropped = delta, total, "queue full, dropped");
         }
     }
 }

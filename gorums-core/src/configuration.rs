@@ -153,8 +153,18 @@ impl Configuration {
     /// Takes no further calls; writes what is queued and lets calls in flight finish, for up to the drain
     /// timeout; ends what is left as [`NodeErrorKind::Closed`](crate::NodeErrorKind::Closed); and returns when every task has ended.
     /// Dropping the last configuration and node does the same in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on if the future is dropped.
     pub async fn close(&self) {
         self.pool().close().await;
+    }
+
+    /// As [`close`](Self::close), without waiting for what is queued or in flight: that ends as
+    /// [`NodeErrorKind::Closed`](crate::NodeErrorKind::Closed) at once. Also cuts a `close` short that is under way.
+    pub async fn abort(&self) {
+        self.pool().abort().await;
     }
 }
 

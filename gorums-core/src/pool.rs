@@ -14,6 +14,7 @@ use crate::channel::queue::QueueLimits;
 use crate::id::{Initiator, NodeId};
 use crate::node::Handle;
 use crate::router::pending::PendingTable;
+use crate::sync::{Mutex, MutexGuard};
 use crate::transport::{Connector, TcpConnector, TransportOptions};
 
 /// What holds for all the nodes of a pool unless a call says otherwise.
@@ -53,9 +54,13 @@ pub(crate) struct Pool {
     pending: PendingTable,
     options: PoolOptions,
     ordinals: AtomicU32,
+    /// Held while nodes are added, so that no two get the same id.
+    adding: Mutex<()>,
     nodes: DashMap<NodeId, Weak<Handle>>,
     tasks: TaskTracker,
     closing: CancellationToken,
+    /// What is not done yet is given up.
+    aborting: CancellationToken,
 }
 
 impl Pool {
@@ -65,9 +70,11 @@ impl Pool {
             pending: PendingTable::new(initiator),
             options,
             ordinals: AtomicU32::new(0),
+            adding: Mutex::default(),
             nodes: DashMap::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            aborting: CancellationToken::new(),
         })
     }
 
@@ -91,6 +98,11 @@ impl Pool {
 
     pub(crate) fn next_ordinal(&self) -> u32 {
         self.ordinals.fetch_add(1, Relaxed)
+    }
+
+    /// To be held from looking at the nodes there are until new ones were added.
+    pub(crate) fn adding(&self) -> MutexGuard<'_, ()> {
+        self.adding.lock()
     }
 
     /// The nodes that are still in use somewhere.
@@ -119,6 +131,17 @@ impl Pool {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Resolves when nothing is to be waited for any more.
+    pub(crate) fn aborting(&self) -> &CancellationToken {
+        &self.aborting
+    }
+
+    /// Closes every node at once: what is queued is not written, and calls in flight end as `Closed`.
+    pub(crate) async fn abort(&self) {
+        self.aborting.cancel();
+        self.close().await;
     }
 
     /// Forgets a node whose last handle is gone, unless its id was given to a newer one.

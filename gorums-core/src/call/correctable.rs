@@ -22,6 +22,8 @@ use crate::error::{NodeError, QuorumError, QuorumErrorKind};
 #[must_use = "dropping it gives the call up"]
 pub struct Correctable<Resp> {
     replies: Option<Replies<Resp>>,
+    method: &'static str,
+    size: usize,
     target: usize,
     level: usize,
     latest: Option<Resp>,
@@ -32,7 +34,17 @@ pub struct Correctable<Resp> {
 impl<Resp> Correctable<Resp> {
     pub(crate) fn new(replies: Replies<Resp>, target: usize) -> Self {
         replies.call().keep_newest();
-        Self { replies: Some(replies), target, level: 0, latest: None, failures: Vec::new(), error: None }
+        let (method, size) = (replies.call().method(), replies.size());
+        Self {
+            replies: Some(replies),
+            method,
+            size,
+            target,
+            level: 0,
+            latest: None,
+            failures: Vec::new(),
+            error: None,
+        }
     }
 
     /// The number of successful replies so far; it never falls. 0 before the first.
@@ -68,7 +80,7 @@ impl<Resp> Correctable<Resp> {
         poll_fn(|cx| self.poll_until(cx, level)).await;
         match &self.latest {
             Some(latest) if self.level >= level => Ok(latest),
-            _ => Err(self.error.clone().unwrap_or_else(|| self.incomplete(level))),
+            _ => Err(self.error.clone().unwrap_or_else(|| self.failure(level))),
         }
     }
 
@@ -85,9 +97,9 @@ impl<Resp> Correctable<Resp> {
         self.wait_for(self.target).await
     }
 
-    fn incomplete(&self, needed: usize) -> QuorumError {
-        let nodes = self.failures.clone();
-        QuorumError::new(QuorumErrorKind::Incomplete, "correctable", (needed, self.level, 0), nodes)
+    fn failure(&self, needed: usize) -> QuorumError {
+        let (kind, _) = QuorumErrorKind::Incomplete.given(&self.failures);
+        QuorumError::new(kind, self.method, (needed, self.level, self.size), self.failures.clone())
     }
 
     fn look(&mut self) {
@@ -129,9 +141,7 @@ impl<Resp> Correctable<Resp> {
 
     fn end(&mut self) {
         let Some(mut replies) = self.replies.take() else { return };
-        let (kind, _) = QuorumErrorKind::Incomplete.given(&self.failures);
-        let counts = (self.target, self.level);
-        self.error = Some(replies.call().quorum_error(kind, counts, self.failures.clone()));
+        self.error = Some(self.failure(self.target));
         replies.call_mut().end();
     }
 }

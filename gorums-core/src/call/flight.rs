@@ -216,6 +216,10 @@ impl<Resp> Call<Resp> {
         self.targets.len()
     }
 
+    pub(crate) fn method(&self) -> &'static str {
+        self.method
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

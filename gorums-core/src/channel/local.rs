@@ -34,6 +34,7 @@ pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>) {
     tokio::select! {
         () = poll_fn(|cx| local.poll(cx)) => {}
         () = drained(&channel) => {}
+        () = channel.pool().aborting().cancelled() => {}
     }
     session.close();
     tasks.abort.cancel();

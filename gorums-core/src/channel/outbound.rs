@@ -26,28 +26,8 @@ const TOLERATED_KEEPALIVE: Duration = Duration::from_secs(310);
 pub(crate) async fn run(channel: Arc<Channel>) {
     let mut outbound = Outbound::new(channel.clone());
     tokio::select! {
-        () = poll_fn(|cx| channel.poll_wanted(cx)) => {}
-        () = channel.pool().closing().cancelled() => channel.close(),
-    }
-    while !outbound.is_finished() {
-        let end = tokio::select! {
-            biased;
-            connected = outbound.connect() => match connected {
-                Ok(connected) => outbound.stream(connected).await,
-                Err(error) => End::Lost(error),
-            },
-            () = gone(&channel) => End::Closed,
-        };
-        match end {
-            End::Closed => break,
-            End::Lost(error) => {
-                let pause = outbound.lost(error);
-                tokio::select! {
-                    () = sleep(pause) => {}
-                    () = gone(&channel) => {}
-                }
-            }
-        }
+        () = outbound.run() => {}
+        () = channel.pool().aborting().cancelled() => {}
     }
     outbound.end();
 }
@@ -83,6 +63,34 @@ impl Outbound {
         let link = Link::new(options.backoff);
         let keepalive_interval = options.transport.keepalive_interval;
         Self { channel, link, keepalive_interval, dials: 0, epoch: 0 }
+    }
+
+    async fn run(&mut self) {
+        let channel = self.channel.clone();
+        tokio::select! {
+            () = poll_fn(|cx| channel.poll_wanted(cx)) => {}
+            () = channel.pool().closing().cancelled() => channel.close(),
+        }
+        while !self.is_finished() {
+            let end = tokio::select! {
+                biased;
+                connected = self.connect() => match connected {
+                    Ok(connected) => self.stream(connected).await,
+                    Err(error) => End::Lost(error),
+                },
+                () = gone(&channel) => End::Closed,
+            };
+            match end {
+                End::Closed => break,
+                End::Lost(error) => {
+                    let pause = self.lost(error);
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        () = gone(&channel) => {}
+                    }
+                }
+            }
+        }
     }
 
     fn is_finished(&self) -> bool {

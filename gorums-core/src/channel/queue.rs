@@ -1,6 +1,6 @@
 //! What waits to be written to one node: bounded, in order, and counted.
 //!
-//! Pure: no lock, no clock, no I/O. [`Shared`](super::Shared) keeps it behind a lock.
+//! Pure: no lock, no clock, no I/O. [`Channel`](super::Channel) keeps it behind a lock.
 
 mod request;
 
@@ -60,6 +60,10 @@ impl Queue {
     pub(crate) fn counts(&self) -> QueueCounts {
         let queued = self.requests.len() as u64;
         QueueCounts { queued, queued_bytes: self.bytes as u64, ..self.counts }
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.counts.dropped
     }
 
     pub(crate) fn is_closed(&self) -> bool {

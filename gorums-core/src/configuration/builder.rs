@@ -194,6 +194,7 @@ impl fmt::Debug for ConfigurationBuilder {
 
 /// Makes nodes in a pool, next to those that are in use, after all of them were found to be good.
 pub(crate) fn add_nodes(pool: &Arc<Pool>, specs: Vec<NodeSpec>) -> Result<Vec<Node>, ConfigError> {
+    let _adding = pool.adding();
     let in_use: Vec<Node> =
         pool.nodes().iter().filter_map(|entry| entry.value().upgrade()).map(Node::from_handle).collect();
     let mut seen: Vec<(NodeId, &str)> = in_use.iter().map(|node| (node.id(), node.address())).collect();
