@@ -13,7 +13,8 @@ use crate::channel::Channel;
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::{Initiator, MessageId};
 use crate::router::entry::Incoming;
-use crate::server::dispatch::{Dispatcher, MAX_REPLY_BYTES, Request};
+use crate::server::dispatch::{Dispatcher, MAX_REPLY_BYTES};
+use crate::server::waiting::{Content, Request};
 use crate::wire::{self, DecodeError, Envelope};
 
 /// Routes the messages of one stream by who started the call: the high bit of the id tells.
@@ -36,6 +37,7 @@ impl MessageRouter {
     /// Routes one message. An error means that the peer does not speak the protocol.
     pub(crate) fn route(&mut self, message: Bytes, now: Instant) -> Result<(), DecodeError> {
         let size = message.len();
+        let raw = self.is_crowded().then(|| message.clone());
         let envelope = Envelope::from_message(message)?;
         let id = MessageId::from_wire(envelope.message_seq_no);
         if id.initiator() == self.own {
@@ -45,7 +47,8 @@ impl MessageRouter {
                 dispatcher.cancel(id);
             }
         } else if let Some(dispatcher) = &mut self.dispatcher {
-            dispatcher.push(Request { id, envelope, size, received: now });
+            let content = raw.map_or_else(|| Content::Decoded(envelope), Content::Raw);
+            dispatcher.push(Request { id, content, size, received: now });
         } else if self.channel.reply_bytes() < MAX_REPLY_BYTES {
             let status = wire::no_handler(envelope.method_name());
             self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), envelope.method_name(), &status));
@@ -79,9 +82,8 @@ impl MessageRouter {
         self.dispatcher.as_ref().map_or(0, Dispatcher::waiting_bytes)
     }
 
-    /// So many requests wait that no more are to be read.
-    pub(crate) fn is_congested(&self) -> bool {
-        self.dispatcher.as_ref().is_some_and(Dispatcher::is_congested)
+    fn is_crowded(&self) -> bool {
+        self.dispatcher.as_ref().is_some_and(Dispatcher::is_crowded)
     }
 
     /// No request waits or runs.

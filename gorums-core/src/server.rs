@@ -7,6 +7,7 @@ pub(crate) mod fence;
 pub(crate) mod handler;
 pub(crate) mod session;
 pub(crate) mod tasks;
+pub(crate) mod waiting;
 
 mod builder;
 mod listen;

@@ -12,10 +12,11 @@ use crate::channel::queue::{Outgoing, Queue};
 use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
-use crate::server::dispatch::{Dispatcher, Request};
+use crate::server::dispatch::Dispatcher;
 use crate::server::handler::Methods;
 use crate::server::session::{Peer, Session, Way};
 use crate::server::tasks::Tasks;
+use crate::server::waiting::{Content, Request};
 use crate::wire::{Envelope, Messages, PREFIX};
 
 /// The local channel never breaks, so that there is one stream.
@@ -74,7 +75,7 @@ impl Local {
         for _ in 0..MAX_TAKEN {
             let (request, cancelled) = self.channel.with_queue(|queue| {
                 let cancelled = queue.take_replies();
-                let request = if self.dispatcher.is_congested() { None } else { queue.pop(0, true) };
+                let request = if self.dispatcher.is_crowded() { None } else { queue.pop(0, true) };
                 if request.is_none() {
                     queue.park(cx.waker());
                 }
@@ -108,7 +109,7 @@ impl Local {
         let size = frame.len();
         // What this process has encoded it can decode.
         if let Ok(envelope) = Envelope::from_message(frame.split_off(PREFIX)) {
-            self.dispatcher.push(Request { id, envelope, size, received: now });
+            self.dispatcher.push(Request { id, content: Content::Decoded(envelope), size, received: now });
         }
     }
 

@@ -1,6 +1,5 @@
 //! Takes the requests of one stream in turn: the next starts when the one before it returned or released.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,61 +11,46 @@ use crate::id::MessageId;
 use crate::server::context::{RequestInfo, ServerContext};
 use crate::server::handler::{Handler, Methods, Replier};
 use crate::server::session::Session;
-use crate::wire::{self, Envelope};
+use crate::server::waiting::{Request, Waiting};
+use crate::wire;
 
-/// While so many requests wait for their turn, no more are read.
-const MAX_WAITING: usize = 1024;
 /// While so many handlers of a stream run, released or not, no more are started.
 const MAX_RUNNING: usize = 1024;
 /// While so many bytes of replies wait to be written, no more requests are started: a client that stops
 /// reading is soon no longer read from.
 pub(crate) const MAX_REPLY_BYTES: usize = 1 << 20;
 
-/// A request as it arrived.
-pub(crate) struct Request {
-    pub(crate) id: MessageId,
-    pub(crate) envelope: Envelope,
-    /// Its length on the wire.
-    pub(crate) size: usize,
-    pub(crate) received: Instant,
-}
-
 pub(crate) struct Dispatcher {
     methods: Arc<Methods>,
     session: Arc<Session>,
-    waiting: VecDeque<Request>,
-    waiting_bytes: usize,
+    waiting: Waiting,
     /// The turn of the next request.
     next: u64,
 }
 
 impl Dispatcher {
     pub(crate) fn new(methods: Arc<Methods>, session: Arc<Session>) -> Self {
-        Self { methods, session, waiting: VecDeque::new(), waiting_bytes: 0, next: 0 }
+        Self { methods, session, waiting: Waiting::default(), next: 0 }
     }
 
     pub(crate) fn push(&mut self, request: Request) {
-        self.waiting_bytes += request.size;
-        self.waiting.push_back(request);
+        self.waiting.push(request);
     }
 
     /// The caller has given a request up.
     pub(crate) fn cancel(&mut self, id: MessageId) {
-        if let Some(index) = self.waiting.iter().position(|request| request.id == id) {
-            if let Some(request) = self.waiting.remove(index) {
-                self.waiting_bytes -= request.size;
-            }
-        } else {
+        if !self.waiting.cancel(id) {
             self.session.cancel(id);
         }
     }
 
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+        self.waiting.bytes()
     }
 
-    pub(crate) fn is_congested(&self) -> bool {
-        self.waiting.len() >= MAX_WAITING
+    /// Whether further requests had better wait undecoded.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting.is_crowded()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -78,8 +62,7 @@ impl Dispatcher {
     pub(crate) fn start(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
         while self.may_start() {
-            let Some(request) = self.waiting.pop_front() else { break };
-            self.waiting_bytes -= request.size;
+            let Some(request) = self.waiting.pop() else { break };
             progress = true;
             self.start_one(request, cx);
         }
@@ -94,7 +77,8 @@ impl Dispatcher {
     }
 
     fn start_one(&mut self, request: Request, cx: &mut Context<'_>) {
-        let Request { id, envelope, received, .. } = request;
+        let Request { id, content, received, .. } = request;
+        let Some(envelope) = content.into_envelope() else { return };
         let Some(handler) = self.methods.get(envelope.method_name()) else {
             let status = wire::no_handler(envelope.method_name());
             self.session.reply_status(id, envelope.method_name(), &status);

@@ -1,0 +1,175 @@
+//! The requests of one stream that wait for their turn, in order. Pure.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::id::MessageId;
+use crate::wire::Envelope;
+
+/// Requests beyond this many wait in the form in which they came, which takes less room. What bounds their number is
+/// the stream's window, which they keep.
+const MAX_DECODED: usize = 1024;
+/// With more requests than this, those that are cancelled are found through an index.
+const MAX_SCANNED: usize = 64;
+
+/// A request as it arrived.
+pub(crate) struct Request {
+    pub(crate) id: MessageId,
+    pub(crate) content: Content,
+    /// Its length on the wire.
+    pub(crate) size: usize,
+    pub(crate) received: Instant,
+}
+
+/// The message of a request.
+pub(crate) enum Content {
+    Decoded(Envelope),
+    /// Known to be well formed.
+    Raw(Bytes),
+    /// Cancelled before its turn.
+    Cancelled,
+}
+
+impl Content {
+    pub(crate) fn into_envelope(self) -> Option<Envelope> {
+        match self {
+            Self::Decoded(envelope) => Some(envelope),
+            Self::Raw(message) => Envelope::from_message(message).ok(),
+            Self::Cancelled => None,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Waiting {
+    requests: VecDeque<Request>,
+    bytes: usize,
+    /// How many requests have left.
+    left: u64,
+    /// How many came before each; made when it is first needed, and kept until the queue is empty.
+    index: Option<HashMap<MessageId, u64>>,
+}
+
+impl Waiting {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// The size of the requests.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether further requests had better wait undecoded.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.requests.len() >= MAX_DECODED
+    }
+
+    pub(crate) fn push(&mut self, request: Request) {
+        if let Some(index) = &mut self.index {
+            index.insert(request.id, self.left + self.requests.len() as u64);
+        }
+        self.bytes += request.size;
+        self.requests.push_back(request);
+    }
+
+    /// The next request that was not cancelled.
+    pub(crate) fn pop(&mut self) -> Option<Request> {
+        loop {
+            let Some(request) = self.requests.pop_front() else {
+                self.index = None;
+                return None;
+            };
+            self.left += 1;
+            self.bytes -= request.size;
+            if let Some(index) = &mut self.index {
+                index.remove(&request.id);
+            }
+            if !matches!(request.content, Content::Cancelled) {
+                return Some(request);
+            }
+        }
+    }
+
+    /// Forgets a request. False if it does not wait here.
+    pub(crate) fn cancel(&mut self, id: MessageId) -> bool {
+        let Some(position) = self.position(id) else { return false };
+        let request = &mut self.requests[position];
+        if matches!(request.content, Content::Cancelled) {
+            return false;
+        }
+        self.bytes -= request.size;
+        (request.content, request.size) = (Content::Cancelled, 0);
+        true
+    }
+
+    fn position(&mut self, id: MessageId) -> Option<usize> {
+        if self.index.is_none() && self.requests.len() <= MAX_SCANNED {
+            return self.requests.iter().position(|request| request.id == id);
+        }
+        let (left, requests) = (self.left, &self.requests);
+        let index =
+            self.index.get_or_insert_with(|| requests.iter().map(|request| request.id).zip(left..).collect());
+        index.get(&id).map(|before| (before - left) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::Initiator;
+
+    fn id(number: u64) -> MessageId {
+        MessageId::new(Initiator::Client, number)
+    }
+
+    fn request(number: u64) -> Request {
+        let content = Content::Raw(Bytes::new());
+        Request { id: id(number), content, size: number as usize % 7, received: Instant::now() }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push,
+        Pop,
+        Cancel(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![4 => Just(Step::Push), 3 => Just(Step::Pop), 2 => (0..400_u64).prop_map(Step::Cancel)];
+        prop::collection::vec(step, 0..600)
+    }
+
+    proptest! {
+        #[test]
+        fn gives_what_was_not_cancelled_in_order(pushed in 0..300_u64, steps in steps()) {
+            let mut waiting = Waiting::default();
+            let mut model = VecDeque::new();
+            let mut next = 0;
+            let steps = std::iter::repeat_n(Step::Push, pushed as usize).chain(steps);
+            for step in steps {
+                match step {
+                    Step::Push => {
+                        waiting.push(request(next));
+                        model.push_back(next);
+                        next += 1;
+                    }
+                    Step::Pop => prop_assert_eq!(waiting.pop().map(|request| request.id), model.pop_front().map(id)),
+                    Step::Cancel(number) => {
+                        let found = model.iter().position(|&waits| waits == number);
+                        prop_assert_eq!(waiting.cancel(id(number)), found.is_some());
+                        found.and_then(|position| model.remove(position));
+                    }
+                }
+                prop_assert_eq!(waiting.bytes(), model.iter().map(|number| *number as usize % 7).sum::<usize>());
+            }
+            let rest: Vec<_> = std::iter::from_fn(|| waiting.pop().map(|request| request.id)).collect();
+            prop_assert_eq!(rest, model.into_iter().map(id).collect::<Vec<_>>());
+            prop_assert!(waiting.is_empty());
+        }
+    }
+}
