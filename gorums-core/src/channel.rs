@@ -5,6 +5,7 @@
 //! ([local]). The lock on the queue is held for a few statements, takes no other lock, and no waker runs
 //! under it (I4).
 
+pub(crate) mod callbacks;
 pub(crate) mod driver;
 mod drops;
 pub(crate) mod keepalive;

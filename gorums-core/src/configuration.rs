@@ -157,14 +157,20 @@ impl Configuration {
     /// # Cancel safety
     ///
     /// Closing goes on if the future is dropped.
+    ///
+    /// The peers and clients of a server are closed with the server, not so.
     pub async fn close(&self) {
-        self.pool().close().await;
+        if !self.pool().is_inbound() {
+            self.pool().close().await;
+        }
     }
 
     /// As [`close`](Self::close), without waiting for what is queued or in flight: that ends as
     /// [`NodeErrorKind::Closed`](crate::NodeErrorKind::Closed) at once. Also cuts a `close` short that is under way.
     pub async fn abort(&self) {
-        self.pool().abort().await;
+        if !self.pool().is_inbound() {
+            self.pool().abort().await;
+        }
     }
 }
 

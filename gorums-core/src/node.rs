@@ -24,17 +24,23 @@ pub struct Node {
     handle: Arc<Handle>,
 }
 
-/// Closes the channel when the last handle to the node is gone.
+/// Closes the channel when the last handle to the node is gone, unless somebody else owns that.
 pub(crate) struct Handle {
     channel: Arc<Channel>,
+    owned: bool,
 }
 
 impl Node {
     pub(crate) fn new(channel: Arc<Channel>) -> Self {
-        let node = Self { handle: Arc::new(Handle { channel }) };
+        let node = Self { handle: Arc::new(Handle { channel, owned: true }) };
         let pool = node.channel().pool();
         pool.nodes().insert(node.id(), Arc::downgrade(&node.handle));
         node
+    }
+
+    /// A node whose channel lives as long as its stream.
+    pub(crate) fn borrowed(channel: Arc<Channel>) -> Self {
+        Self { handle: Arc::new(Handle { channel, owned: false }) }
     }
 
     /// Nodes with ids from 1 to `size` that nothing drives.
@@ -151,7 +157,7 @@ async fn next_state(watched: Watched) -> Option<(NodeState, Watched)> {
 
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.handle, &other.handle)
+        Arc::ptr_eq(self.channel(), other.channel())
     }
 }
 
@@ -159,7 +165,7 @@ impl Eq for Node {}
 
 impl Hash for Node {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.handle).hash(state);
+        Arc::as_ptr(self.channel()).hash(state);
     }
 }
 
@@ -180,8 +186,10 @@ impl fmt::Display for Node {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.channel.close();
-        self.channel.pool().forget(&self.channel);
+        if self.owned {
+            self.channel.close();
+            self.channel.pool().forget(&self.channel);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::channel::Channel;
+use crate::channel::callbacks::Callbacks;
 use crate::channel::link::Backoff;
 use crate::channel::queue::QueueLimits;
 use crate::id::{Initiator, NodeId};
@@ -29,6 +30,8 @@ pub(crate) struct PoolOptions {
     pub(crate) drain_timeout: Duration,
     pub(crate) transport: TransportOptions,
     pub(crate) connector: Arc<dyn Connector>,
+    /// What the nodes may call.
+    pub(crate) callbacks: Option<Callbacks>,
     /// Sent with the headers of each stream.
     pub(crate) headers: http::HeaderMap,
 }
@@ -43,6 +46,7 @@ impl Default for PoolOptions {
             drain_timeout: Duration::from_secs(1),
             transport: TransportOptions::default(),
             connector: Arc::new(TcpConnector),
+            callbacks: None,
             headers: http::HeaderMap::new(),
         }
     }
@@ -82,6 +86,11 @@ impl Pool {
     #[cfg(test)]
     pub(crate) fn detached() -> Arc<Self> {
         Self::new(Initiator::Client, PoolOptions::default())
+    }
+
+    /// Whether this is the pool of a server, whose nodes have connected by themselves.
+    pub(crate) fn is_inbound(&self) -> bool {
+        self.pending.initiator() == Initiator::Server
     }
 
     pub(crate) fn incarnation(&self) -> u128 {

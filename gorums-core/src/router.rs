@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::channel::Channel;
@@ -15,6 +16,7 @@ use crate::id::{Initiator, MessageId};
 use crate::router::entry::Incoming;
 use crate::server::dispatch::{Dispatcher, MAX_REPLY_BYTES};
 use crate::server::waiting::{Content, Request};
+use crate::transport::announces;
 use crate::wire::{self, DecodeError, Envelope};
 
 /// Routes the messages of one stream by who started the call: the high bit of the id tells.
@@ -69,6 +71,18 @@ impl MessageRouter {
             if let Some(started) = pending.started(id) {
                 counters.replied_after(now - started);
             }
+        }
+    }
+
+    /// The peer has told what it understands.
+    pub(crate) fn announced(&self, headers: &HeaderMap) {
+        if announces(headers, wire::FEATURE_CANCEL) {
+            self.channel.set_hears_cancel();
+        }
+        if let Some(dispatcher) = &self.dispatcher
+            && announces(headers, wire::FEATURE_END)
+        {
+            dispatcher.set_hears_end();
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod fence;
 pub(crate) mod handler;
+pub(crate) mod registry;
 pub(crate) mod session;
 pub(crate) mod tasks;
 pub(crate) mod waiting;
@@ -13,7 +14,6 @@ mod builder;
 mod listen;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ pub use self::builder::ServerBuilder;
 use self::fence::Fences;
 use self::handler::Methods;
 pub use self::listen::{BoundServer, Incoming, ServerHandle, TcpIncoming};
+use self::registry::Registry;
 pub use self::tasks::ServerStats;
 use self::tasks::Tasks;
 use crate::pool::Pool;
@@ -43,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     /// No new connections, streams or requests.
     pub(crate) stopping: CancellationToken,
-    pub(crate) clients: AtomicU32,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) fences: Arc<Fences>,
 }
 

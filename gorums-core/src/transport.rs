@@ -91,13 +91,14 @@ impl TransportError {
 pub(crate) type ClientConnection = h2::client::Connection<BoxedIo, bytes::Bytes>;
 pub(crate) type ServerConnection = h2::server::Connection<BoxedIo, bytes::Bytes>;
 
-/// Opens a node stream over a new connection. The connection has to be polled for anything to happen. `opened_by` is who
-/// opens it, the same with each reconnect.
+/// Opens a node stream over a new connection. The connection has to be polled for anything to happen. `opened_by` tells
+/// this client's streams from those of others, and `claim` is its id if it can be called back.
 pub(crate) async fn open(
     io: BoxedIo,
     address: &str,
     headers: &HeaderMap,
     opened_by: HeaderValue,
+    claim: Option<HeaderValue>,
 ) -> Result<(Duplex, ClientConnection, Activity), TransportError> {
     let (io, activity) = activity::watch(io);
     let (mut client, connection) = h2::client::Builder::new()
@@ -119,6 +120,9 @@ pub(crate) async fn open(
     announced.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     announced.insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
     announced.insert(wire::CLIENT, opened_by);
+    if let Some(claim) = claim {
+        announced.insert(wire::NODE_ID, claim);
+    }
     let (response, sink) = client.send_request(request, false)?;
     Ok((Duplex::opened(sink, response), connection, activity))
 }

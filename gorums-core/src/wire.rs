@@ -31,6 +31,9 @@ pub const FEATURE_END: &str = "end";
 /// `<name>-<number>`, with numbers that rise. A server that knows it does not serve an older stream beside a newer one.
 pub const CLIENT: &str = "gorums-client";
 
+/// The header in which a client says that it can be called back: its id, or 0 if it has none.
+pub const NODE_ID: &str = "gorums-node-id";
+
 /// The method of a cancellation message.
 pub const CANCEL: &str = "gorums.Cancel";
 

@@ -16,8 +16,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::channel::Channel;
 use crate::channel::queue::{Awaits, Outgoing, Queue};
 use crate::router::MessageRouter;
-use crate::transport::{Duplex, Received, TransportError, announces};
-use crate::wire::{self, Messages};
+use crate::transport::{Duplex, Received, TransportError};
+use crate::wire::Messages;
 
 /// Bytes that are asked of the stream's window for one batch.
 const BATCH: usize = 1 << 20;
@@ -168,9 +168,7 @@ impl Driver {
                 Poll::Ready(None) => self.end_of_input()?,
                 Poll::Ready(Some(Received::Headers(headers))) => {
                     self.phase = Phase::Answered;
-                    if announces(&headers, wire::FEATURE_CANCEL) {
-                        self.channel.set_hears_cancel();
-                    }
+                    self.router.announced(&headers);
                 }
                 Poll::Ready(Some(Received::Data(data))) => {
                     self.phase = Phase::Answered;

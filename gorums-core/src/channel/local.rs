@@ -12,8 +12,10 @@ use crate::channel::queue::{Outgoing, Queue};
 use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
+use crate::node::Node;
 use crate::server::dispatch::Dispatcher;
 use crate::server::handler::Methods;
+use crate::server::registry::Registry;
 use crate::server::session::{Peer, Session, Way};
 use crate::server::tasks::Tasks;
 use crate::server::waiting::{Content, Request};
@@ -23,12 +25,13 @@ use crate::wire::{Envelope, Messages, PREFIX};
 const EPOCH: u32 = 0;
 
 /// Dispatches what callers queue, until the channel is closed.
-pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>) {
+pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>, registry: Option<Arc<Registry>>) {
     channel.set_connectivity(Connectivity::Up);
     channel.set_hears_cancel();
-    let peer = Peer { hears_end: true, ..Peer::default() };
+    let node = Some(Node::borrowed(channel.clone()));
+    let peer = Peer { hears_end: true, node, ..Peer::default() };
     let tasks = Tasks::default();
-    let session = Session::new(peer, Way::Local(channel.clone()), tasks.clone());
+    let session = Session::new(peer, Way::Local(channel.clone()), tasks.clone(), registry);
     let messages = Messages::new(usize::MAX);
     let mut local =
         Local { dispatcher: Dispatcher::new(methods, session.clone()), channel: channel.clone(), messages };

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::channel::callbacks::{Callbacks, Handling};
 use crate::channel::driver::{Driver, End};
 use crate::channel::keepalive::Keepalive;
 use crate::channel::link::Link;
-use crate::channel::queue::Queue;
+use crate::channel::queue::{Outgoing, Queue};
 use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::Initiator;
@@ -30,6 +31,9 @@ pub(crate) async fn run(channel: Arc<Channel>) {
         () = channel.pool().aborting().cancelled() => {}
     }
     outbound.end();
+    if let Some(handling) = outbound.handling {
+        handling.end().await;
+    }
 }
 
 /// Resolves when the channel is closed and nothing waits to be written any more, or not any longer.
@@ -55,6 +59,8 @@ struct Outbound {
     /// Attempts to connect so far.
     dials: u64,
     epoch: u32,
+    /// Of calls back.
+    handling: Option<Handling>,
 }
 
 impl Outbound {
@@ -62,7 +68,8 @@ impl Outbound {
         let options = channel.pool().options();
         let link = Link::new(options.backoff);
         let keepalive_interval = options.transport.keepalive_interval;
-        Self { channel, link, keepalive_interval, dials: 0, epoch: 0 }
+        let handling = options.callbacks.clone().map(|callbacks| Handling::new(callbacks, channel.clone()));
+        Self { channel, link, keepalive_interval, dials: 0, epoch: 0, handling }
     }
 
     async fn run(&mut self) {
@@ -106,9 +113,10 @@ impl Outbound {
         let address = self.channel.address();
         self.dials += 1;
         let client = self.channel.client_name(self.dials);
+        let claim = options.callbacks.as_ref().map(Callbacks::claim);
         let dial = async {
             let io = options.connector.connect(address.clone()).await?;
-            transport::open(io, address, &options.headers, client).await
+            transport::open(io, address, &options.headers, client, claim).await
         };
         let limit = options.connect_timeout;
         timeout(limit, dial).await.map_err(|_| TransportError::ConnectTimeout(limit))?
@@ -122,7 +130,8 @@ impl Outbound {
         let (interval, timeout) = (self.keepalive_interval, options.transport.keepalive_timeout);
         let keepalive =
             connection.ping_pong().map(|pings| Keepalive::new(pings, activity, interval, timeout));
-        let router = MessageRouter::new(self.channel.clone(), Initiator::Client, None);
+        let dispatcher = self.handling.as_ref().map(Handling::dispatcher);
+        let router = MessageRouter::new(self.channel.clone(), Initiator::Client, dispatcher);
         let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router).hold();
         let mut stream = Stream { driver, connection, keepalive, channel: self.channel.clone(), up: false };
         let closing = self.channel.pool().closing().clone();
@@ -141,17 +150,20 @@ impl Outbound {
         if stream.up {
             self.link.answered();
         }
+        let (sent, router) = stream.driver.into_parts();
+        if let Some((handling, dispatcher)) = self.handling.as_mut().zip(router.detach()) {
+            handling.detach(dispatcher);
+        }
         if let End::Lost(error) = &end {
-            self.settle(stream.driver, error);
+            self.settle(sent, error);
         }
         end
     }
 
     /// What was sent on a stream that broke is sent again if its method allows it, and else fails.
-    fn settle(&self, driver: Driver, error: &TransportError) {
+    fn settle(&self, sent: impl Iterator<Item = Outgoing>, error: &TransportError) {
         let pool = self.channel.pool();
         let ordinal = self.channel.ordinal();
-        let (sent, _) = driver.into_parts();
         let again: Vec<_> = sent.filter(|request| pool.pending().requeued(request.id, ordinal)).collect();
         let source: Source = Arc::new(std::io::Error::other(error.to_string()));
         let fault = if error.is_refusal() {

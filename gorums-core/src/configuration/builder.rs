@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tonic::metadata::MetadataMap;
 
+use crate::channel::callbacks::Callbacks;
 use crate::channel::link::Backoff;
 use crate::channel::queue::QueueLimits;
 use crate::channel::{Channel, Connectivity, local, outbound};
@@ -150,6 +151,16 @@ impl ConfigurationBuilder {
         self
     }
 
+    /// Offers services to the nodes, which can call them back over the connections that this configuration makes. The
+    /// options of the builder other than its services do not matter.
+    ///
+    /// A server finds this client among its [clients](crate::ServerHandle::clients), and a handler as the
+    /// [caller](crate::ServerContext::caller). Only what is offered here can be called.
+    pub fn serve_callbacks(mut self, services: ServerBuilder) -> Self {
+        self.options.callbacks = Some(Callbacks { methods: services.into_methods(), registry: None });
+        self
+    }
+
     /// Connects in another way than over TCP.
     pub fn connector(mut self, connector: impl Connector) -> Self {
         self.options.connector = Arc::new(connector);
@@ -194,6 +205,9 @@ impl fmt::Debug for ConfigurationBuilder {
 
 /// Makes nodes in a pool, next to those that are in use, after all of them were found to be good.
 pub(crate) fn add_nodes(pool: &Arc<Pool>, specs: Vec<NodeSpec>) -> Result<Vec<Node>, ConfigError> {
+    if pool.is_inbound() {
+        return Err(ConfigError::Inbound);
+    }
     let _adding = pool.adding();
     let in_use: Vec<Node> =
         pool.nodes().iter().filter_map(|entry| entry.value().upgrade()).map(Node::from_handle).collect();
@@ -224,7 +238,7 @@ fn open(pool: &Arc<Pool>, id: NodeId, spec: NodeSpec) -> Node {
     let channel = Channel::new(pool.clone(), id, spec.address().into(), pool.options().limits);
     match spec.place {
         Place::At(_) => pool.spawn(outbound::run(channel.clone())),
-        Place::Here(methods) => pool.spawn(local::run(channel.clone(), methods)),
+        Place::Here(methods) => pool.spawn(local::run(channel.clone(), methods, None)),
     }
     Node::new(channel)
 }

@@ -54,6 +54,9 @@ pub enum ConfigError {
         "these configurations do not share connections: make one from the other, with `extend` or `without`"
     )]
     SeparatePools,
+    /// The nodes of a server's peers and clients come and go with their connections.
+    #[error("the peers and clients of a server cannot be extended: they connect by themselves")]
+    Inbound,
     /// Not called from within a Tokio runtime.
     #[error("a configuration needs a Tokio runtime: make it in `#[tokio::main]`, or after `Runtime::enter`")]
     NoRuntime,
@@ -70,6 +73,14 @@ fn list(errors: &[NodeError]) -> String {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
+    /// An id cannot be that of a member.
+    #[error(
+        "{id} cannot be the id of a member: those are from 1 to 1048575, and the server's own is one of them"
+    )]
+    BadId {
+        /// The id.
+        id: u32,
+    },
     /// The address is not usable.
     #[error("cannot listen on {address}: {source}")]
     Bind {

@@ -59,6 +59,10 @@ impl PendingTable {
         }
     }
 
+    pub(crate) fn initiator(&self) -> Initiator {
+        self.initiator
+    }
+
     /// How many calls are in flight.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Relaxed)

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -10,10 +9,11 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ServerError;
-use crate::id::Initiator;
+use crate::id::{AsNodeId, Initiator};
 use crate::pool::{Pool, PoolOptions};
 use crate::server::handler::{Methods, Service};
 use crate::server::listen::{BoundServer, Incoming, TcpIncoming};
+use crate::server::registry::{Membership, Registry, member};
 use crate::server::tasks::Tasks;
 use crate::server::{ServerOptions, Shared};
 use crate::transport::TransportOptions;
@@ -24,6 +24,7 @@ pub struct ServerBuilder {
     methods: Methods,
     transport: TransportOptions,
     options: ServerOptions,
+    membership: Membership,
 }
 
 impl ServerBuilder {
@@ -37,6 +38,28 @@ impl ServerBuilder {
                 max_streams: 16,
                 max_connections: 16_384,
             },
+            membership: Membership::default(),
+        }
+    }
+
+    /// Makes this server node `own` of a system of these members. Who connects and says that it is another one of them is
+    /// believed, and appears among the [peers](crate::ServerHandle::peers), as does this server itself.
+    ///
+    /// # Errors
+    ///
+    /// Ids are from 1 to 2^20 - 1, and `own` has to be one of the members.
+    pub fn membership<I: AsNodeId>(
+        mut self,
+        own: impl AsNodeId,
+        members: impl IntoIterator<Item = I>,
+    ) -> Result<Self, ServerError> {
+        let bad = |id| ServerError::BadId { id };
+        let known: Result<_, _> =
+            members.into_iter().map(|id| member(id.number()).ok_or(bad(id.number()))).collect();
+        self.membership = Membership { own: member(own.number()), known: known? };
+        match self.membership.own {
+            Some(id) if self.membership.known.contains(&id) => Ok(self),
+            _ => Err(bad(own.number())),
         }
     }
 
@@ -143,13 +166,14 @@ impl ServerBuilder {
             transport: self.transport,
             ..PoolOptions::default()
         };
+        let pool = Pool::new(Initiator::Server, options);
         Arc::new(Shared {
             methods: Arc::new(self.methods),
-            pool: Pool::new(Initiator::Server, options),
+            registry: Registry::new(pool.clone(), self.membership),
+            pool,
             options: self.options,
             tasks: Tasks::default(),
             stopping: CancellationToken::new(),
-            clients: AtomicU32::new(0),
             fences: Arc::default(),
         })
     }

@@ -11,23 +11,25 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 
-use crate::channel::Channel;
 use crate::channel::driver::{Driver, End};
 use crate::channel::keepalive::Keepalive;
 use crate::channel::queue::Queue;
-use crate::id::{Initiator, NodeId};
+use crate::channel::{Channel, Connectivity};
+use crate::error::{Fault, NodeErrorKind, Source};
+use crate::id::Initiator;
 use crate::router::MessageRouter;
 use crate::server::Shared;
 use crate::server::dispatch::Dispatcher;
 use crate::server::fence::Fence;
+use crate::server::registry::{Claim, Place};
 use crate::server::session::{Peer, Session, Way};
 use crate::transport::{
     self, BoxedIo, Duplex, OFFERED_FEATURES, ServerConnection, TransportError, announces,
 };
 use crate::wire;
 
-/// Clients are numbered from here up.
-const FIRST_CLIENT_ID: u32 = 1 << 20;
+/// An accepted stream has a channel of its own.
+const EPOCH: u32 = 0;
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(server: Arc<Shared>, io: BoxedIo, address: Option<SocketAddr>) {
@@ -127,6 +129,7 @@ struct NodeStream {
     session: Arc<Session>,
     channel: Arc<Channel>,
     fence: Fence,
+    place: Place,
 }
 
 impl NodeStream {
@@ -139,17 +142,27 @@ impl NodeStream {
     ) -> Self {
         let name = address.map_or_else(|| "unknown".into(), |address| address.to_string());
         let limits = server.pool.options().limits;
-        let channel = Channel::new(server.pool.clone(), client_id(server), name.into(), limits);
+        let claim = Claim::of(&headers);
+        let place =
+            server.registry.enter(claim, |id| Channel::new(server.pool.clone(), id, name.into(), limits));
+        let channel = place.channel().clone();
+        channel.set_connectivity(Connectivity::Up);
         if announces(&headers, wire::FEATURE_CANCEL) {
             channel.set_hears_cancel();
         }
         let hears_end = announces(&headers, wire::FEATURE_END);
-        let peer = Peer { address, metadata: MetadataMap::from_headers(headers), hears_end };
-        let session = Session::new(peer, Way::Stream(channel.clone()), server.tasks.clone());
+        let node = place.node().cloned();
+        let peer = Peer { address, metadata: MetadataMap::from_headers(headers), hears_end, node };
+        let session = Session::new(
+            peer,
+            Way::Stream(channel.clone()),
+            server.tasks.clone(),
+            Some(server.registry.clone()),
+        );
         let dispatcher = Dispatcher::new(server.methods.clone(), session.clone());
         let router = MessageRouter::new(channel.clone(), Initiator::Server, Some(dispatcher));
-        let driver = Driver::new(duplex, channel.clone(), 0, router);
-        Self { driver, session, channel, fence }
+        let driver = Driver::new(duplex, channel.clone(), EPOCH, router);
+        Self { driver, session, channel, fence, place }
     }
 
     async fn run(mut self, server: Arc<Shared>) {
@@ -159,8 +172,8 @@ impl NodeStream {
             () = self.fence.superseded() => End::Lost(TransportError::Superseded),
             end = drive(&mut self.driver, &self.channel, &server) => end,
         };
-        self.channel.close();
-        self.channel.with_queue(Queue::clear);
+        drop(self.place);
+        end_calls(&self.channel, &end);
         self.session.close();
         if let End::Lost(error) = end {
             tracing::debug!(peer = %self.channel.address(), %error, "node stream ended");
@@ -186,7 +199,18 @@ async fn drive(driver: &mut Driver, channel: &Channel, server: &Shared) -> End {
     }
 }
 
-fn client_id(server: &Shared) -> NodeId {
-    let offset = server.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    NodeId::new(FIRST_CLIENT_ID.wrapping_add(offset)).unwrap_or(NodeId::MAX)
+/// Ends the calls that were made to the client: only it can connect again.
+fn end_calls(channel: &Channel, end: &End) {
+    channel.close();
+    channel.set_connectivity(Connectivity::Closed);
+    let (unsent, lost, source) = match end {
+        End::Closed => (NodeErrorKind::Closed, NodeErrorKind::Closed, None),
+        End::Lost(error) => {
+            let source: Source = Arc::new(std::io::Error::other(error.to_string()));
+            (NodeErrorKind::Unavailable, NodeErrorKind::ConnectionLost, Some(source))
+        }
+    };
+    let failed = channel.with_queue(Queue::clear);
+    channel.fail_unsent(failed, &unsent, source.as_ref());
+    channel.pool().pending().fail_sent(channel.ordinal(), EPOCH, &Fault::sent(lost, source));
 }

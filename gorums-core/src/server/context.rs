@@ -7,10 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::metadata::MetadataMap;
 
-use crate::id::MessageId;
+use crate::configuration::Configuration;
+use crate::id::{MessageId, NodeId};
+use crate::node::Node;
+use crate::server::registry::Registry;
 use crate::server::session::Session;
 use crate::wire::{Entry, Envelope};
 
@@ -49,6 +53,33 @@ impl ServerContext {
     /// The sender's network address; `None` for a call within the process.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.session.peer().address
+    }
+
+    /// The id of the sender: of a peer or of a client that offers services; `None` for any other.
+    pub fn peer_id(&self) -> Option<NodeId> {
+        self.session.peer().node.as_ref().map(Node::id)
+    }
+
+    /// The sender, to call it back; `None` if it offers no services.
+    pub fn caller(&self) -> Option<&Node> {
+        self.session.peer().node.as_ref()
+    }
+
+    /// The members of this system that are connected to this process, and this process itself, by id.
+    pub fn peers(&self) -> Configuration {
+        self.connected(Registry::peers)
+    }
+
+    /// The clients of this process that offer services, by id.
+    pub fn clients(&self) -> Configuration {
+        self.connected(Registry::clients)
+    }
+
+    fn connected(&self, whom: fn(&Registry) -> &watch::Sender<Configuration>) -> Configuration {
+        match self.session.registry() {
+            Some(registry) => whom(registry).borrow().clone(),
+            None => Configuration::from_nodes(self.session.channel().pool().clone(), Vec::new()),
+        }
     }
 
     /// The metadata that came with this request.

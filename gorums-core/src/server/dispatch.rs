@@ -1,10 +1,12 @@
 //! Takes the requests of one stream in turn: the next starts when the one before it returned or released.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use crate::id::MessageId;
@@ -26,11 +28,29 @@ pub(crate) struct Dispatcher {
     waiting: Waiting,
     /// The turn of the next request.
     next: u64,
+    /// Until this, nothing starts.
+    after: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(methods: Arc<Methods>, session: Arc<Session>) -> Self {
-        Self { methods, session, waiting: Waiting::default(), next: 0 }
+        Self { methods, session, waiting: Waiting::default(), next: 0, after: None }
+    }
+
+    /// Starts nothing until this is cancelled.
+    pub(crate) fn after(mut self, predecessor: CancellationToken) -> Self {
+        self.after = (!predecessor.is_cancelled()).then(|| Box::pin(predecessor.cancelled_owned()));
+        self
+    }
+
+    /// The stream has ended.
+    pub(crate) fn close(&self) {
+        self.session.close();
+    }
+
+    /// The caller wants to know of the ends of streaming calls.
+    pub(crate) fn set_hears_end(&self) {
+        self.session.set_hears_end();
     }
 
     pub(crate) fn push(&mut self, request: Request) {
@@ -60,6 +80,12 @@ impl Dispatcher {
     /// Starts the requests whose turn it is. True if there was one. A handler that finishes at once does so
     /// here; another one goes on in a task of its own.
     pub(crate) fn start(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(after) = &mut self.after {
+            if after.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.after = None;
+        }
         let mut progress = false;
         while self.may_start() {
             let Some(request) = self.waiting.pop() else { break };

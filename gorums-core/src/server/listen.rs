@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::channel::{Channel, local};
+use crate::configuration::Configuration;
 use crate::error::ServerError;
 use crate::server::tasks::ServerStats;
 use crate::server::{Shared, connection};
@@ -129,6 +131,7 @@ where
     pub async fn serve_with_shutdown(self, signal: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { shared, incoming } = self;
         let _aborted = AbortOnDrop(shared.clone());
+        serve_itself(&shared);
         tokio::select! {
             () = accept(&shared, incoming) => {}
             () = signal => {}
@@ -136,6 +139,16 @@ where
         }
         shut_down(&shared).await;
         Ok(())
+    }
+}
+
+/// Makes a server that is a member of a system one of its own peers.
+fn serve_itself(shared: &Shared) {
+    if let Some(id) = shared.registry.own_id() {
+        let channel = Channel::new(shared.pool.clone(), id, "local".into(), shared.pool.options().limits);
+        let (methods, registry) = (shared.methods.clone(), Some(shared.registry.clone()));
+        shared.pool.spawn(local::run(channel.clone(), methods, registry));
+        shared.registry.add_local(channel);
     }
 }
 
@@ -188,6 +201,60 @@ impl ServerHandle {
         shut_down(&self.shared).await;
     }
 
+    /// The members of this server's [system](crate::ServerBuilder::membership) that are connected to it, and the server
+    /// itself while it serves, by id. Calls on it go over the connections that they have made.
+    ///
+    /// What is given does not change; a later call gives what has changed since.
+    pub fn peers(&self) -> Configuration {
+        self.shared.registry.peers().borrow().clone()
+    }
+
+    /// The clients that offer services, by the ids that the server has given them.
+    pub fn clients(&self) -> Configuration {
+        self.shared.registry.clients().borrow().clone()
+    }
+
+    /// The peers at this moment, and then those after each change. Whoever is slow sees the newest, not each one between.
+    pub fn peer_changes(&self) -> impl Stream<Item = Configuration> + Send + Unpin + use<> {
+        changes(self.shared.registry.peers())
+    }
+
+    /// The clients at this moment, and then those after each change.
+    pub fn client_changes(&self) -> impl Stream<Item = Configuration> + Send + Unpin + use<> {
+        changes(self.shared.registry.clients())
+    }
+
+    /// Waits until the peers are as asked, as `|peers| peers.len() == 3`. `None` if the server is shut down first.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    pub async fn wait_for_peers(&self, enough: impl FnMut(&Configuration) -> bool) -> Option<Configuration> {
+        self.wait_for(self.shared.registry.peers(), enough).await
+    }
+
+    /// Waits until the clients are as asked. `None` if the server is shut down first.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    pub async fn wait_for_clients(
+        &self,
+        enough: impl FnMut(&Configuration) -> bool,
+    ) -> Option<Configuration> {
+        self.wait_for(self.shared.registry.clients(), enough).await
+    }
+
+    async fn wait_for(
+        &self,
+        published: &watch::Sender<Configuration>,
+        enough: impl FnMut(&Configuration) -> bool,
+    ) -> Option<Configuration> {
+        let mut published = published.subscribe();
+        let found = self.shared.stopping.run_until_cancelled(published.wait_for(enough)).await;
+        found?.ok().map(|configuration| configuration.clone())
+    }
+
     /// What the server has open at this moment.
     pub fn stats(&self) -> ServerStats {
         self.shared.tasks.stats()
@@ -198,6 +265,19 @@ impl ServerHandle {
         self.shared.tasks.abort.cancel();
         shut_down(&self.shared).await;
     }
+}
+
+fn changes(
+    published: &watch::Sender<Configuration>,
+) -> impl Stream<Item = Configuration> + Send + Unpin + use<> {
+    let next = async |mut published: watch::Receiver<Configuration>| {
+        published.changed().await.ok()?;
+        let configuration = published.borrow_and_update().clone();
+        Some((configuration, published))
+    };
+    let mut published = published.subscribe();
+    published.mark_changed();
+    Box::pin(stream::unfold(published, next))
 }
 
 impl std::fmt::Debug for ServerHandle {
@@ -213,6 +293,7 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.stopping.cancel();
         self.0.tasks.abort.cancel();
+        self.0.pool.aborting().cancel();
     }
 }
 
@@ -224,4 +305,6 @@ async fn shut_down(shared: &Shared) {
         tasks.abort.cancel();
         tasks.tracker.wait().await;
     }
+    shared.registry.clear();
+    shared.pool.abort().await;
 }

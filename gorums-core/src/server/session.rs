@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU64, AtomicUsize,
+    AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 use std::task::Waker;
@@ -15,8 +15,10 @@ use tonic::metadata::MetadataMap;
 
 use crate::channel::Channel;
 use crate::id::MessageId;
+use crate::node::Node;
 use crate::router::entry::Incoming;
 use crate::server::handler::Running;
+use crate::server::registry::Registry;
 use crate::server::tasks::Tasks;
 use crate::sync::Mutex;
 use crate::wire::{self, RpcStatus};
@@ -26,8 +28,10 @@ use crate::wire::{self, RpcStatus};
 pub(crate) struct Peer {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) metadata: MetadataMap,
-    /// Wants to be told of the end of a streaming call.
+    /// Has said at once that it wants to be told of the end of a streaming call.
     pub(crate) hears_end: bool,
+    /// It can be called.
+    pub(crate) node: Option<Node>,
 }
 
 /// How replies reach the caller.
@@ -43,9 +47,12 @@ pub(crate) struct Session {
     peer: Peer,
     way: Way,
     tasks: Tasks,
+    /// Who else is connected to this process.
+    registry: Option<Arc<Registry>>,
     /// The turn of the request that may start.
     turn: AtomicU64,
     running: AtomicUsize,
+    hears_end: AtomicBool,
     closed: CancellationToken,
     cancellations: Mutex<HashMap<MessageId, Option<CancellationToken>>>,
     /// Wakes what starts requests after the stream has ended.
@@ -53,11 +60,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(peer: Peer, way: Way, tasks: Tasks) -> Arc<Self> {
+    pub(crate) fn new(peer: Peer, way: Way, tasks: Tasks, registry: Option<Arc<Registry>>) -> Arc<Self> {
         Arc::new(Self {
+            hears_end: AtomicBool::new(peer.hears_end),
             peer,
             way,
             tasks,
+            registry,
             turn: AtomicU64::new(0),
             running: AtomicUsize::new(0),
             closed: CancellationToken::new(),
@@ -66,11 +75,19 @@ impl Session {
         })
     }
 
+    pub(crate) fn set_hears_end(&self) {
+        self.hears_end.store(true, Relaxed);
+    }
+
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    fn channel(&self) -> &Arc<Channel> {
+    pub(crate) fn registry(&self) -> Option<&Registry> {
+        self.registry.as_deref()
+    }
+
+    pub(crate) fn channel(&self) -> &Arc<Channel> {
         match &self.way {
             Way::Stream(channel) | Way::Local(channel) => channel,
         }
@@ -219,7 +236,7 @@ impl Session {
 
     /// Tells the caller that a streaming call has ended well, if it wants to know.
     pub(crate) fn reply_end(&self, id: MessageId, method: &str) {
-        if self.peer.hears_end {
+        if self.hears_end.load(Relaxed) {
             self.reply_status(id, method, &RpcStatus::default());
         }
     }
