@@ -155,11 +155,11 @@ impl Driver {
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
         let mut progress = false;
         for _ in 0..MAX_READS {
-            if self.ended.input || self.shuts_down {
+            if self.ended.output && (self.ended.input || self.shuts_down) {
                 return Ok(progress);
             }
-            if self.router.is_congested() {
-                // Nothing is read, but the end of the stream is still noticed.
+            if self.ended.input || self.shuts_down || self.router.is_congested() {
+                // Nothing is read, but the end of the stream is still noticed: handlers may wait for it.
                 self.duplex.poll_gone(cx)?;
                 return Ok(progress);
             }
