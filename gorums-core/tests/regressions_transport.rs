@@ -129,7 +129,8 @@ async fn a_node_that_never_answers_is_down() {
 #[tokio::test]
 async fn a_handler_is_told_that_its_caller_has_closed() {
     let (mut cluster, nodes) = faulty(Transport::Memory, 1).await;
-    let configuration = cluster.configure(|builder| builder.drain_timeout(Duration::from_millis(10))).unwrap();
+    let configuration =
+        cluster.configure(|builder| builder.drain_timeout(Duration::from_millis(10))).unwrap();
     let call = configuration.nodes()[0].rpc(&ECHO, text("hang")).timeout(Duration::from_secs(60)).send();
     let told = || nodes[0].seen.cancelled.load(std::sync::atomic::Ordering::SeqCst);
     eventually("the handler", || !nodes[0].seen.texts.lock().unwrap().is_empty()).await;
