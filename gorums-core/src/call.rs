@@ -24,3 +24,6 @@ pub use self::replies::{NodeReply, Replies};
 pub use self::reply_set::{Decision, QuorumFunction, ReachWith, ReplySet};
 pub use self::rpc::{Rpc, RpcFuture};
 pub use self::streaming::StreamingCall;
+
+#[cfg(test)]
+mod tests;

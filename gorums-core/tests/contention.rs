@@ -1,6 +1,7 @@
 //! Quorum calls one after the other, as fast as they go: none is incomplete, none out of order.
 //!
-//! After `TestSystemLocalDispatchContention` of Go Gorums, where such calls now and then ended incomplete.
+//! After `TestSystemLocalDispatchContention` of Go Gorums, where such calls now and then ended incomplete. This is the
+//! long form, straight over TCP; the one of the original's length, on each transport, is in `from_gorums`.
 #![allow(clippy::unwrap_used)]
 
 mod common;

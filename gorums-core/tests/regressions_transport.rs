@@ -124,3 +124,19 @@ async fn a_node_that_never_answers_is_down() {
         start.elapsed()
     );
 }
+
+/// A caller that closes with calls in flight ends its direction of the stream, waits, and then resets the stream.
+#[tokio::test]
+async fn a_handler_is_told_that_its_caller_has_closed() {
+    let (mut cluster, nodes) = faulty(Transport::Memory, 1).await;
+    let configuration =
+        cluster.configure(|builder| builder.drain_timeout(Duration::from_millis(10))).unwrap();
+    let call = configuration.nodes()[0].rpc(&ECHO, text("hang")).timeout(Duration::from_secs(60)).send();
+    let told = || nodes[0].seen.cancelled.load(std::sync::atomic::Ordering::SeqCst);
+    eventually("the handler", || !nodes[0].seen.texts.lock().unwrap().is_empty()).await;
+    within("close", configuration.close()).await;
+    let error = within("the call", call).await.unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::Closed), "{error}");
+    eventually("the handler is told", || told() == 1).await;
+    cluster.finish().await;
+}

@@ -231,6 +231,9 @@ fn place(index: u32) -> (usize, usize) {
 }
 
 #[cfg(test)]
+mod streams;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::router::entry::Mode;
