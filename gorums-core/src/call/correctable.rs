@@ -129,7 +129,10 @@ impl<Resp> Correctable<Resp> {
 
     fn end(&mut self) {
         let Some(mut replies) = self.replies.take() else { return };
-        let (kind, _) = QuorumErrorKind::Incomplete.given(&self.failures);
+        replies.take_unread().for_each(|reply| self.take(reply));
+        let (kind, rest) = QuorumErrorKind::Incomplete.given(&self.failures);
+        let unsettled = replies.call().unsettled(&rest);
+        self.failures.extend(unsettled.into_iter().map(|(_, error)| error));
         let counts = (self.target, self.level);
         self.error = Some(replies.call().quorum_error(kind, counts, self.failures.clone()));
         replies.call_mut().end();
