@@ -30,6 +30,8 @@ pub(crate) struct PoolOptions {
     pub(crate) connector: Arc<dyn Connector>,
     /// Sent with the headers of each stream.
     pub(crate) headers: http::HeaderMap,
+    /// What the jitter of the back-off is drawn from; from the operating system if absent.
+    pub(crate) jitter_seed: Option<u64>,
 }
 
 impl Default for PoolOptions {
@@ -43,6 +45,7 @@ impl Default for PoolOptions {
             transport: TransportOptions::default(),
             connector: Arc::new(TcpConnector),
             headers: http::HeaderMap::new(),
+            jitter_seed: None,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::channel::driver::{Driver, End};
@@ -26,6 +28,7 @@ const TOLERATED_KEEPALIVE: Duration = Duration::from_secs(310);
 pub(crate) async fn run(channel: Arc<Channel>) {
     let mut outbound = Outbound::new(channel.clone());
     tokio::select! {
+        biased;
         () = poll_fn(|cx| channel.poll_wanted(cx)) => {}
         () = channel.pool().closing().cancelled() => channel.close(),
     }
@@ -43,6 +46,7 @@ pub(crate) async fn run(channel: Arc<Channel>) {
             End::Lost(error) => {
                 let pause = outbound.lost(error);
                 tokio::select! {
+                    biased;
                     () = sleep(pause) => {}
                     () = gone(&channel) => {}
                 }
@@ -55,6 +59,7 @@ pub(crate) async fn run(channel: Arc<Channel>) {
 /// Resolves when the channel is closed and nothing waits to be written any more, or not any longer.
 async fn gone(channel: &Channel) {
     tokio::select! {
+        biased;
         () = poll_fn(|cx| channel.poll_closed(cx)) => {}
         () = channel.pool().closing().cancelled() => channel.close(),
     }
@@ -70,6 +75,8 @@ struct Outbound {
     link: Link,
     keepalive_interval: Duration,
     epoch: u32,
+    /// Where the jitter comes from if it has to be the same again.
+    dice: Option<StdRng>,
 }
 
 impl Outbound {
@@ -77,7 +84,9 @@ impl Outbound {
         let options = channel.pool().options();
         let link = Link::new(options.backoff);
         let keepalive_interval = options.transport.keepalive_interval;
-        Self { channel, link, keepalive_interval, epoch: 0 }
+        let seed = options.jitter_seed.map(|seed| seed.wrapping_add(u64::from(channel.ordinal())));
+        let dice = seed.map(StdRng::seed_from_u64);
+        Self { channel, link, keepalive_interval, epoch: 0, dice }
     }
 
     fn is_finished(&self) -> bool {
@@ -162,7 +171,7 @@ impl Outbound {
         let lost =
             if self.channel.is_up() { NodeErrorKind::ConnectionLost } else { NodeErrorKind::Unavailable };
         self.channel.counters().failed(lost);
-        let retry = self.link.failed(now, rand::random());
+        let retry = self.link.failed(now, self.dice.as_mut().map_or_else(rand::random, Rng::random));
         let (id, address) = (self.channel.id(), self.channel.address());
         tracing::debug!(node = %id, %address, %error, retry_in = ?retry.after, "no connection");
         let source: Source = Arc::new(error);

@@ -130,9 +130,10 @@ where
         let Self { shared, incoming } = self;
         let _aborted = AbortOnDrop(shared.clone());
         tokio::select! {
-            () = accept(&shared, incoming) => {}
-            () = signal => {}
+            biased;
             () = shared.stopping.cancelled() => {}
+            () = signal => {}
+            () = accept(&shared, incoming) => {}
         }
         shut_down(&shared).await;
         Ok(())
