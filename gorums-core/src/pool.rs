@@ -34,6 +34,8 @@ pub(crate) struct PoolOptions {
     pub(crate) callbacks: Option<Callbacks>,
     /// Sent with the headers of each stream.
     pub(crate) headers: http::HeaderMap,
+    /// What the jitter of the back-off is drawn from; from the operating system if absent.
+    pub(crate) jitter_seed: Option<u64>,
 }
 
 impl Default for PoolOptions {
@@ -48,6 +50,7 @@ impl Default for PoolOptions {
             connector: Arc::new(TcpConnector),
             callbacks: None,
             headers: http::HeaderMap::new(),
+            jitter_seed: None,
         }
     }
 }

@@ -5,11 +5,14 @@
 mod common;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use common::{COUNT, Cluster, ECHO, NOTE, OnConfiguration, OnNode, Test, Text, within};
+use common::{COUNT, Cluster, ECHO, NOTE, OnConfiguration, OnNode, SAFE, Test, Text, within};
 use futures_util::StreamExt;
+use gorums_core::testing::Traffic;
 use gorums_core::{Configuration, Replies, RpcFuture, Server};
 use proptest::prelude::*;
+use tokio::time::sleep;
 
 /// A call of a random program.
 #[derive(Clone, Copy, Debug)]
@@ -157,4 +160,40 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(within("program", run(&program)));
     }
+}
+
+/// G1, across a reconnect: an idempotent request that had arrived with a stream that broke is not overtaken by the
+/// one-way message behind it, which is handled although its stream is gone.
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_again_is_not_overtaken_by_what_had_arrived() {
+    let (mut cluster, nodes) = common::faulty(common::Transport::Memory, 1).await;
+    let configuration = cluster.configuration();
+    let node = &configuration.nodes()[0];
+    let numbered = |text: &str, number| Text { text: text.into(), number };
+    let _busy = node.rpc(&ECHO, numbered("sleep:200", 1)).send();
+    let minute = Duration::from_secs(60);
+    let again = node.rpc(&SAFE, numbered("", 2)).wait_for_ready(true).timeout(minute).send();
+    node.unicast(&NOTE, numbered("", 3)).send().unwrap();
+    let numbers = || nodes[0].seen.numbers.lock().unwrap().clone();
+    within("the first request", async {
+        while numbers().is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    // All three were written at once. No new connection comes up before the last of them was handled.
+    cluster.faults(1).set_both(Traffic::Hold);
+    cluster.faults(1).reset();
+    within("the one-way message", async {
+        while !numbers().contains(&3) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    cluster.faults(1).set_both(Traffic::Forward);
+    again.await.unwrap();
+    let mut first = numbers();
+    let mut known = std::collections::HashSet::new();
+    first.retain(|number| known.insert(*number));
+    assert_eq!(first, [1, 2, 3], "of {:?}", numbers());
 }

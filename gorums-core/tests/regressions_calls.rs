@@ -97,3 +97,35 @@ async fn empty_configuration() {
     assert!(none.multicast(&NOTE, text("x")).await.is_err());
     assert!(none.multicast(&NOTE, text("x")).send().is_err(), "send() on no nodes is a success");
 }
+
+/// Gives up at the first failure.
+struct Unforgiving;
+
+impl QuorumFunction<Text> for Unforgiving {
+    type Output = ();
+
+    fn decide(&mut self, replies: &mut ReplySet<Text>) -> Decision<()> {
+        if replies.failures().is_empty() { Decision::Pending } else { Decision::Impossible }
+    }
+}
+
+/// Only the first of the nodes that were late was named: the failures of the others had arrived with it.
+#[tokio::test]
+async fn every_node_that_was_late_is_named() {
+    let cluster = Cluster::start(3).await;
+    let configuration = cluster.configuration();
+    let call = || configuration.quorum_call(&ECHO, text("hang")).timeout(50 * MS);
+    let error = call().correctable(3).done().await.unwrap_err();
+    assert_eq!((error.nodes().len(), error.replies()), (3, 0), "{error}");
+    let error = call().quorum(Unforgiving).await.unwrap_err();
+    assert_eq!((error.nodes().len(), error.replies()), (3, 0), "{error}");
+}
+
+/// Nodes that had not answered when a correctable call was out of reach were not named.
+#[tokio::test]
+async fn nodes_that_a_correctable_call_did_not_wait_for_are_named() {
+    let cluster = Cluster::start(3).await;
+    let configuration = cluster.configuration();
+    let error = configuration.quorum_call(&ECHO, text("fail:1")).correctable(3).done().await.unwrap_err();
+    assert_eq!(error.nodes().len() + error.replies(), 3, "{error}");
+}

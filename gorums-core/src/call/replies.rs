@@ -75,6 +75,11 @@ impl<Resp> Replies<Resp> {
         self.call.take_dropped()
     }
 
+    /// What has arrived and was not read: it has to be accounted for when the call ends in between.
+    pub(crate) fn take_unread(&mut self) -> impl Iterator<Item = NodeReply<Resp>> + use<Resp> {
+        std::mem::take(&mut self.waiting).map(|(_, reply)| reply)
+    }
+
     pub(crate) fn call(&self) -> &Call<Resp> {
         &self.call
     }

@@ -36,6 +36,7 @@ pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>, registry: 
     let mut local =
         Local { dispatcher: Dispatcher::new(methods, session.clone()), channel: channel.clone(), messages };
     tokio::select! {
+        biased;
         () = poll_fn(|cx| local.poll(cx)) => {}
         () = drained(&channel) => {}
         () = channel.pool().aborting().cancelled() => {}
@@ -54,6 +55,7 @@ pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>, registry: 
 /// Resolves when the channel has been closed for as long as closing may wait.
 async fn drained(channel: &Channel) {
     tokio::select! {
+        biased;
         () = poll_fn(|cx| channel.poll_closed(cx)) => {}
         () = channel.pool().closing().cancelled() => channel.close(),
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::channel::callbacks::{Callbacks, Handling};
@@ -27,6 +29,7 @@ const TOLERATED_KEEPALIVE: Duration = Duration::from_secs(310);
 pub(crate) async fn run(channel: Arc<Channel>) {
     let mut outbound = Outbound::new(channel.clone());
     tokio::select! {
+        biased;
         () = outbound.run() => {}
         () = channel.pool().aborting().cancelled() => {}
     }
@@ -39,6 +42,7 @@ pub(crate) async fn run(channel: Arc<Channel>) {
 /// Resolves when the channel is closed and nothing waits to be written any more, or not any longer.
 async fn gone(channel: &Channel) {
     tokio::select! {
+        biased;
         () = poll_fn(|cx| channel.poll_closed(cx)) => {}
         () = channel.pool().closing().cancelled() => channel.close(),
     }
@@ -61,6 +65,8 @@ struct Outbound {
     epoch: u32,
     /// Of calls back.
     handling: Option<Handling>,
+    /// Where the jitter comes from if it has to be the same again.
+    dice: Option<StdRng>,
 }
 
 impl Outbound {
@@ -69,12 +75,15 @@ impl Outbound {
         let link = Link::new(options.backoff);
         let keepalive_interval = options.transport.keepalive_interval;
         let handling = options.callbacks.clone().map(|callbacks| Handling::new(callbacks, channel.clone()));
-        Self { channel, link, keepalive_interval, dials: 0, epoch: 0, handling }
+        let seed = options.jitter_seed.map(|seed| seed.wrapping_add(u64::from(channel.ordinal())));
+        let dice = seed.map(StdRng::seed_from_u64);
+        Self { channel, link, keepalive_interval, dials: 0, epoch: 0, handling, dice }
     }
 
     async fn run(&mut self) {
         let channel = self.channel.clone();
         tokio::select! {
+            biased;
             () = poll_fn(|cx| channel.poll_wanted(cx)) => {}
             () = channel.pool().closing().cancelled() => channel.close(),
         }
@@ -92,6 +101,7 @@ impl Outbound {
                 End::Lost(error) => {
                     let pause = self.lost(error);
                     tokio::select! {
+                        biased;
                         () = sleep(pause) => {}
                         () = gone(&channel) => {}
                     }
@@ -189,7 +199,7 @@ impl Outbound {
         let lost =
             if self.channel.is_up() { NodeErrorKind::ConnectionLost } else { NodeErrorKind::Unavailable };
         self.channel.counters().failed(lost);
-        let retry = self.link.failed(now, rand::random());
+        let retry = self.link.failed(now, self.dice.as_mut().map_or_else(rand::random, Rng::random));
         let (id, address) = (self.channel.id(), self.channel.address());
         tracing::debug!(node = %id, %address, %error, retry_in = ?retry.after, "no connection");
         let source: Source = Arc::new(error);

@@ -167,6 +167,14 @@ impl ConfigurationBuilder {
         self
     }
 
+    /// Draws the jitter of the back-off from a seed, so that a test can be repeated exactly. Without it, every
+    /// configuration draws its own.
+    #[cfg(feature = "testing")]
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.options.jitter_seed = Some(seed);
+        self
+    }
+
     /// Makes the configuration at once. Each node is dialled when it is first used.
     ///
     /// # Errors

@@ -120,6 +120,7 @@ impl ServerContext {
         let token = self.session.cancellation(self.request.id);
         match self.request.deadline {
             Some(deadline) => tokio::select! {
+                biased;
                 () = token.cancelled() => {}
                 () = sleep_until(deadline) => {}
             },

@@ -126,12 +126,13 @@ impl Dispatcher {
         }
     }
 
-    /// Why a request need not be started: its deadline has passed, or nobody is there to get the reply.
+    /// Why a request need not be started: its deadline has passed, or nobody is there to get the reply. One that will
+    /// come again is started all the same, as it must not come to run behind the one-way requests that follow it (G1).
     fn refusal(&self, handler: &Handler, deadline: Option<Instant>) -> Option<Status> {
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Some(Status::deadline_exceeded("the deadline passed before the handler could start"));
         }
-        (self.session.is_closed() && !handler.is_one_way())
+        (self.session.is_closed() && !handler.is_one_way() && !handler.is_sent_again())
             .then(|| Status::cancelled("the caller disconnected before the handler could start"))
     }
 

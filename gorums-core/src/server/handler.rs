@@ -29,6 +29,7 @@ type Start = Box<dyn Fn(ServerContext, Bytes, Replier) -> Running + Send + Sync>
 pub(crate) struct Handler {
     name: &'static str,
     call_type: CallType,
+    idempotent: bool,
     start: Start,
 }
 
@@ -39,6 +40,11 @@ impl Handler {
 
     pub(crate) fn is_one_way(&self) -> bool {
         self.call_type.is_one_way()
+    }
+
+    /// Whether the caller sends a request again that was lost with its stream.
+    pub(crate) fn is_sent_again(&self) -> bool {
+        self.idempotent && self.call_type != CallType::StreamingQuorumCall
     }
 
     pub(crate) fn start(&self, context: ServerContext, payload: Bytes, replier: Replier) -> Running {
@@ -150,7 +156,8 @@ impl Methods {
     }
 
     fn insert<Req, Resp>(&mut self, method: &'static Method<Req, Resp>, start: Start) {
-        let handler = Handler { name: method.name(), call_type: method.call_type(), start };
+        let (call_type, idempotent) = (method.call_type(), method.is_idempotent());
+        let handler = Handler { name: method.name(), call_type, idempotent, start };
         self.table.insert(method.name(), handler);
     }
 }

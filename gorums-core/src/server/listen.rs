@@ -133,9 +133,10 @@ where
         let _aborted = AbortOnDrop(shared.clone());
         serve_itself(&shared);
         tokio::select! {
-            () = accept(&shared, incoming) => {}
-            () = signal => {}
+            biased;
             () = shared.stopping.cancelled() => {}
+            () = signal => {}
+            () = accept(&shared, incoming) => {}
         }
         shut_down(&shared).await;
         Ok(())

@@ -193,6 +193,7 @@ impl Session {
     pub(crate) async fn room_for_reply(&self, limit: usize) -> bool {
         if let Way::Stream(channel) = &self.way {
             tokio::select! {
+                biased;
                 () = channel.wait_for_replies_below(limit) => {}
                 () = self.closed.cancelled() => {}
             }
