@@ -15,15 +15,6 @@ use crate::plan::{Call, Kind, Plan};
 use crate::record::{CallId, End, Event, Report, Run, Told};
 use crate::world::Outcome;
 
-/// How strictly the order of handlers is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Over each connection for itself: what is left of a broken one may still be handled while the next is in use.
-    EachConnection,
-    /// Over all connections of a client to a node.
-    AllConnections,
-}
-
 /// What is wrong, each with the number of the guarantee that it breaks.
 #[derive(Default)]
 pub struct Verdict {
@@ -47,7 +38,7 @@ const SLACK: Duration = Duration::from_millis(5);
 /// The drain timeout of a configuration, and some time for its tasks to end.
 const CLOSING: Duration = Duration::from_millis(1_200);
 
-pub fn judge(outcome: &Outcome, order: Order) -> Verdict {
+pub fn judge(outcome: &Outcome) -> Verdict {
     let mut verdict = Verdict::default();
     if let Some(error) = &outcome.error {
         verdict.add("G3", format!("the simulation did not end well: {error}"));
@@ -61,7 +52,7 @@ pub fn judge(outcome: &Outcome, order: Order) -> Verdict {
     for case in cases(outcome).values() {
         calls::judge(&outcome.plan, case, &mut verdict);
     }
-    order::judge(outcome, order, &mut verdict);
+    order::judge(outcome, &mut verdict);
     let mut finished = 0;
     for (_, event) in &outcome.events {
         if let Event::Finished { client, report } = event {

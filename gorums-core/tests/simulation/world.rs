@@ -88,7 +88,11 @@ fn build(plan: &Arc<Plan>, record: &Record, servers: &Arc<Mutex<Vec<(u32, Server
     }
     for client in 1..=plan.clients {
         let (plan, record) = (plan.clone(), record.clone());
-        simulation.client(client_name(client), async move { client::run(&plan, client, record).await });
+        simulation.client(client_name(client), async move {
+            // By then every server listens, so that whatever goes wrong is due to a fault.
+            tokio::time::sleep(2 * TICK).await;
+            client::run(&plan, client, record).await
+        });
     }
     simulation
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Order, Verdict};
+use super::Verdict;
 use crate::record::{Event, Run};
 use crate::world::Outcome;
 
@@ -17,13 +17,13 @@ struct Line {
     holding: Vec<Run>,
 }
 
-pub fn judge(outcome: &Outcome, order: Order, verdict: &mut Verdict) {
+pub fn judge(outcome: &Outcome, verdict: &mut Verdict) {
     let mut lines: BTreeMap<(u32, u32), Line> = BTreeMap::new();
     for (at, event) in &outcome.events {
         match event {
             Event::Started(run) => {
                 let line = lines.entry((run.call.client, run.node)).or_default();
-                line.start(*run, order, &mut |what| verdict.add("G1", format!("at {at:?}, {run:?} {what}")));
+                line.start(*run, &mut |what| verdict.add("G1", format!("at {at:?}, {run:?} {what}")));
             }
             Event::Passed(run) => {
                 let line = lines.entry((run.call.client, run.node)).or_default();
@@ -39,27 +39,22 @@ pub fn judge(outcome: &Outcome, order: Order, verdict: &mut Verdict) {
 }
 
 impl Line {
-    fn start(&mut self, run: Run, order: Order, wrong: &mut impl FnMut(String)) {
+    fn start(&mut self, run: Run, wrong: &mut impl FnMut(String)) {
         let number = run.call.number;
         if let Some(last) = self.last.get(&run.connection)
             && *last >= number
         {
             wrong(format!("starts after number {last} of the same connection"));
         }
-        let whole = order == Order::AllConnections;
-        if let Some((newer, _)) = self.last.range(run.connection + 1..).next()
-            && whole
-        {
+        if let Some((newer, _)) = self.last.range(run.connection + 1..).next() {
             wrong(format!("starts although connection {newer} is in use"));
         }
         if let Some(later) = self.started.range(number + 1..).next_back()
-            && whole
             && !self.started.contains(&number)
         {
             wrong(format!("starts for the first time after number {later}"));
         }
-        let before = self.holding.iter().find(|holding| whole || holding.connection == run.connection);
-        if let Some(before) = before {
+        if let Some(before) = self.holding.first() {
             wrong(format!("starts while number {} holds the turn", before.call.number));
         }
         self.last.insert(run.connection, number);
