@@ -12,6 +12,7 @@ use crate::common::{OnNode, Transport, eventually, on_each_transport, within};
 
 on_each_transport!(
     a_broken_connection_requeues_only_its_own_requests,
+    what_is_requeued_comes_before_what_is_new,
     a_late_cancellation_strands_nobody,
     a_cancelled_send_keeps_the_connection,
     clean_up_leaves_the_new_connection_alone,
@@ -104,6 +105,30 @@ async fn a_broken_connection_requeues_only_its_own_requests(transport: Transport
     let counts = to.stats().queue;
     assert_eq!((counts.queued, configuration.pending(), to.pending()), (0, 0, 0));
     assert_eq!(counts.offered, counts.sent + counts.dropped + counts.failed);
+    cluster.finish().await;
+}
+
+/// I5: requests that were sent on a connection that broke come before those that were made since, in their old order.
+///
+/// After `TestChannelConcurrentStreamReconnect`.
+async fn what_is_requeued_comes_before_what_is_new(transport: Transport) {
+    let (cluster, node, configuration) = one_node(transport).await;
+    let (dice, to) = (Dice::new(), &configuration.nodes()[0]);
+    let ask = |ids: std::ops::Range<u64>| -> Vec<_> {
+        ids.map(|id| to.rpc(&ASK_AGAIN, line(0, id)).wait_for_ready(true).send()).collect()
+    };
+    cluster.faults(1).set(Direction::ToServer, Traffic::Drop);
+    let mut calls = ask(0..10);
+    eventually("sent, and swallowed", || to.stats().queue.sent == 10).await;
+    cluster.faults(1).reset();
+    calls.extend(ask(10..15));
+    dice.pause(1_000).await;
+    calls.extend(ask(15..20));
+    cluster.faults(1).set(Direction::ToServer, Traffic::Forward);
+    for (id, call) in (0..20).zip(calls) {
+        assert_eq!(within("a call", call).await.unwrap(), line(0, id));
+    }
+    assert_eq!(node.asked(), (0..20).collect::<Vec<_>>());
     cluster.finish().await;
 }
 

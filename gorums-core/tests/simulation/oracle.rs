@@ -2,6 +2,8 @@
 
 #[path = "oracle/calls.rs"]
 mod calls;
+#[path = "oracle/lost.rs"]
+mod lost;
 #[path = "oracle/order.rs"]
 mod order;
 
@@ -49,10 +51,12 @@ pub fn judge(outcome: &Outcome) -> Verdict {
     for (node, stats) in &outcome.left_open {
         verdict.add("G4", format!("server {node} has open long after its clients have gone: {stats:?}"));
     }
-    for case in cases(outcome).values() {
+    let cases = cases(outcome);
+    for case in cases.values() {
         calls::judge(&outcome.plan, case, &mut verdict);
     }
     order::judge(outcome, &mut verdict);
+    lost::judge(&cases, &mut verdict);
     let mut finished = 0;
     for (_, event) in &outcome.events {
         if let Event::Finished { client, report } = event {
