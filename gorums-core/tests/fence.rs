@@ -18,28 +18,45 @@ use tokio::sync::{mpsc, oneshot};
 /// client had sent.
 struct HalfOpen {
     hold: oneshot::Sender<()>,
+    holds: oneshot::Receiver<()>,
     close: oneshot::Sender<()>,
     deliver: oneshot::Sender<()>,
 }
 
-type Signals = (oneshot::Receiver<()>, oneshot::Receiver<()>, oneshot::Receiver<()>);
+impl HalfOpen {
+    /// From now on nothing that the client sends arrives, until the connection is to deliver it.
+    async fn hold(self) -> Held {
+        self.hold.send(()).unwrap();
+        self.holds.await.unwrap();
+        Held { close: self.close, deliver: self.deliver }
+    }
+}
 
-async fn carry(
-    mut client: DuplexStream,
-    mut server: DuplexStream,
-    (mut on_hold, mut on_close, on_deliver): Signals,
-) {
+struct Held {
+    close: oneshot::Sender<()>,
+    deliver: oneshot::Sender<()>,
+}
+
+struct Signals {
+    hold: oneshot::Receiver<()>,
+    holds: oneshot::Sender<()>,
+    close: oneshot::Receiver<()>,
+    deliver: oneshot::Receiver<()>,
+}
+
+async fn carry(mut client: DuplexStream, mut server: DuplexStream, mut signals: Signals) {
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
-        _ = &mut on_hold => {}
+        _ = &mut signals.hold => {}
     }
+    let _ = signals.holds.send(());
     let mut late = Vec::new();
     tokio::select! {
         _ = client.read_to_end(&mut late) => {}
-        _ = &mut on_close => {}
+        _ = &mut signals.close => {}
     }
     drop(client);
-    let _ = on_deliver.await;
+    let _ = signals.deliver.await;
     let _ = server.write_all(&late).await;
     let _ = tokio::io::copy(&mut server, &mut tokio::io::sink()).await;
 }
@@ -55,11 +72,13 @@ fn client(test: &Test) -> (Configuration, mpsc::UnboundedReceiver<HalfOpen>) {
         let (client, near) = duplex(1 << 16);
         let (far, server) = duplex(1 << 16);
         let (hold, on_hold) = oneshot::channel();
+        let (on_holds, holds) = oneshot::channel();
         let (close, on_close) = oneshot::channel();
         let (deliver, on_deliver) = oneshot::channel();
-        tokio::spawn(carry(near, far, (on_hold, on_close, on_deliver)));
+        let signals = Signals { hold: on_hold, holds: on_holds, close: on_close, deliver: on_deliver };
+        tokio::spawn(carry(near, far, signals));
         accept.send(server).unwrap();
-        connect.send(HalfOpen { hold, close, deliver }).unwrap();
+        connect.send(HalfOpen { hold, holds, close, deliver }).unwrap();
         async { Ok(Box::new(client) as BoxedIo) }.boxed()
     };
     tokio::spawn(Server::builder().add_service(test.clone()).serve_with_incoming(incoming));
@@ -74,8 +93,7 @@ async fn a_lost_request_that_arrives_late_never_runs() {
     let (configuration, mut connections) = client(&test);
     let node = configuration.node(1).unwrap();
     node.rpc(&ECHO, number(1)).await.unwrap();
-    let first = connections.recv().await.unwrap();
-    first.hold.send(()).unwrap();
+    let first = connections.recv().await.unwrap().hold().await;
     let (lost, one_way) = (node.rpc(&ECHO, number(2)).send(), node.unicast(&NOTE, number(3)));
     one_way.await.unwrap();
     first.close.send(()).unwrap();
@@ -105,7 +123,7 @@ async fn a_handler_of_the_old_stream_is_waited_for() {
     while test.seen.texts.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    first.hold.send(()).unwrap();
+    let first = first.hold().await;
     first.close.send(()).unwrap();
     slow.await.unwrap_err();
     let start = tokio::time::Instant::now();

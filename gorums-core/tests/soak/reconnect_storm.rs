@@ -135,12 +135,12 @@ async fn load(
     while !stop.load(Relaxed) {
         // One after the other, without waiting, so that each kind of call has others before and behind it.
         let majority = configuration.quorum_call(&CALL, next()).send();
-        let note = |item| node.unicast(&NOTE, item).overflow(Overflow::DropNewest).send();
+        let send = |item| node.unicast(&NOTE, item).overflow(Overflow::DropNewest).send();
         let again = |item| node.rpc(&SAFE, item).wait_for_ready(true).timeout(60 * SECOND).send();
-        let _ = note(next());
+        let _ = send(next());
         let once = node.rpc(&CALL, next()).send();
         let first = again(next());
-        let _ = note(next());
+        let _ = send(next());
         let second = again(next());
         within("majority", majority.majority()).await.unwrap();
         if let Err(error) = within("call", once).await {
