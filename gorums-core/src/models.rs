@@ -158,6 +158,29 @@ fn a_call_ends_once_and_its_caller_hears_of_it() {
     });
 }
 
+/// I6: at its end a call has taken every reply that was not refused as late: none is lost between two looks.
+#[test]
+fn a_reply_is_taken_or_late() {
+    explore(|| {
+        let client = Client::new();
+        let id = client.register();
+        assert!(client.sent(id, FIRST_STREAM));
+        let reader = thread::spawn({
+            let client = client.clone();
+            move || client.deliver(id)
+        });
+        let looked = match client.pool().pending().look(id, futures_util::task::noop_waker_ref()) {
+            Look::Replies(replies) => replies.len(),
+            Look::Wait | Look::Done => 0,
+        };
+        let mut entry = client.pool().pending().remove(id).unwrap();
+        let settled = entry.progress(0) == Progress::Settled;
+        let taken = looked + entry.take_replies().len();
+        let delivered = reader.join().unwrap();
+        assert_eq!((taken, settled), (usize::from(delivered), delivered));
+    });
+}
+
 /// G4, I3: a reply to a call that is given up at that moment never reaches the call that gets its slot.
 #[test]
 fn a_late_reply_never_reaches_the_successor() {

@@ -141,7 +141,7 @@ impl<Resp> Correctable<Resp> {
 
     fn end(&mut self) {
         let Some(mut replies) = self.replies.take() else { return };
-        replies.take_unread().for_each(|reply| self.take(reply));
+        replies.close().for_each(|reply| self.take(reply));
         let (_, rest) = QuorumErrorKind::Incomplete.given(&self.failures);
         let unsettled = replies.call().unsettled(&rest);
         self.failures.extend(unsettled.into_iter().map(|(_, error)| error));

@@ -101,6 +101,7 @@ impl<Req, Resp> Description<Req, Resp> {
             streaming,
             reached: false,
             refused: RawReplies::new(),
+            closed: None,
         };
         let Some(pool) = call.pool() else { return call };
         if let Some(id) = pool.pending().register(Entry::new(self.targets.clone(), mode, now)) {
@@ -205,6 +206,8 @@ pub(crate) struct Call<Resp> {
     /// The call has succeeded: what other nodes still do for it is to be left alone.
     reached: bool,
     refused: RawReplies,
+    /// What was in the table, once the call was taken out of it.
+    closed: Option<Entry>,
 }
 
 impl<Resp> Call<Resp> {
@@ -258,8 +261,12 @@ impl<Resp> Call<Resp> {
         self.with(Entry::retract)
     }
 
-    pub(crate) fn take_replies(&self) -> RawReplies {
-        self.with(Entry::take_replies).unwrap_or_default()
+    /// Takes the call out of the table: nothing more comes for it. Gives what has come and was not looked at, which is to
+    /// be accounted for before [`unsettled`](Self::unsettled) nodes are.
+    pub(crate) fn close(&mut self) -> RawReplies {
+        let (Some(id), None) = (self.id, &self.closed) else { return RawReplies::new() };
+        self.closed = self.pool().and_then(|pool| pool.pending().remove(id));
+        self.closed.as_mut().map(Entry::take_replies).unwrap_or_default()
     }
 
     /// How many replies were replaced by newer ones.
@@ -288,14 +295,12 @@ impl<Resp> Call<Resp> {
         fault.at(node.id(), node.channel().address().clone())
     }
 
-    /// An error for each node that has not come to an end.
+    /// An error for each node that has not come to an end, of a call that was [closed](Self::close).
     pub(crate) fn unsettled(&self, kind: &NodeErrorKind) -> Vec<(usize, NodeError)> {
-        let progress = |entry: &mut Entry| -> Vec<Progress> {
-            (0..self.targets.len()).map(|target| entry.progress(target)).collect()
-        };
         let mut errors = Vec::new();
-        for (target, progress) in self.with(progress).unwrap_or_default().into_iter().enumerate() {
-            let sent = match progress {
+        let Some(entry) = &self.closed else { return errors };
+        for target in 0..self.targets.len() {
+            let sent = match entry.progress(target) {
                 Progress::Settled => continue,
                 Progress::Queued => false,
                 Progress::Sent(_) | Progress::Requeued => true,
@@ -339,8 +344,8 @@ impl<Resp> Drop for Call<Resp> {
 impl<Resp> Call<Resp> {
     /// Removes the call everywhere.
     pub(crate) fn end(&mut self) {
-        let Some(id) = self.id.take() else { return };
-        let Some(entry) = self.pool().and_then(|pool| pool.pending().remove(id)) else { return };
+        self.close();
+        let (Some(id), Some(entry)) = (self.id.take(), self.closed.take()) else { return };
         let goes_on = self.reached && !self.streaming;
         for (target, node) in self.targets.iter().enumerate() {
             match entry.progress(target) {

@@ -90,7 +90,7 @@ impl<Resp> Counted<Resp> {
         }
     }
 
-    /// Ends the call without its quorum.
+    /// Ends the call without its quorum. It was closed before.
     fn fail<T>(&mut self, call: &mut Call<T>, kind: QuorumErrorKind) -> QuorumError {
         let mut errors = std::mem::take(&mut self.errors);
         let (kind, rest) = kind.given(&errors);
@@ -114,6 +114,23 @@ impl<Resp> Reach<Resp> {
     pub(crate) fn new(call: Call<Resp>, progress: Counted<Resp>, failure: QuorumErrorKind) -> Self {
         let deadline = Deadline::new(call.deadline());
         Self { call, deadline, failure, progress }
+    }
+}
+
+/// Ends the call. What has come until then still counts, so that no reply is lost between two looks (I6).
+fn close<Resp>(
+    call: &mut Call<Resp>,
+    progress: &mut Counted<Resp>,
+    failure: QuorumErrorKind,
+) -> Result<Resp, QuorumError> {
+    let last = call.close();
+    count(call, progress, last);
+    match (progress.tally.outcome(), progress.value.take()) {
+        (Outcome::Reached, Some(value)) => {
+            call.reached();
+            Ok(value)
+        }
+        _ => Err(progress.fail(call, failure)),
     }
 }
 
@@ -142,20 +159,16 @@ impl<Resp> Future for Reach<Resp> {
                 }
                 // A message without replies goes to all nodes that take it, whatever happens on others.
                 (Outcome::Impossible, _) if *this.failure != QuorumErrorKind::SendFailure => {
-                    return Poll::Ready(Err(progress.fail(call, *this.failure)));
+                    return Poll::Ready(close(call, progress, *this.failure));
                 }
                 (_, value) => progress.value = value,
             }
             match call.look(cx.waker()) {
                 Look::Replies(replies) => count(call, progress, replies),
-                Look::Done => return Poll::Ready(Err(progress.fail(call, *this.failure))),
+                Look::Done => return Poll::Ready(close(call, progress, *this.failure)),
                 Look::Wait => {
                     ready!(this.deadline.as_mut().poll(cx));
-                    let last = call.take_replies();
-                    if last.is_empty() {
-                        return Poll::Ready(Err(progress.fail(call, QuorumErrorKind::DeadlineExceeded)));
-                    }
-                    count(call, progress, last);
+                    return Poll::Ready(close(call, progress, QuorumErrorKind::DeadlineExceeded));
                 }
             }
         }

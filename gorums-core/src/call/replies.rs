@@ -75,9 +75,11 @@ impl<Resp> Replies<Resp> {
         self.call.take_dropped()
     }
 
-    /// What has arrived and was not read: it has to be accounted for when the call ends in between.
-    pub(crate) fn take_unread(&mut self) -> impl Iterator<Item = NodeReply<Resp>> + use<Resp> {
-        std::mem::take(&mut self.waiting).map(|(_, reply)| reply)
+    /// Ends the call. Gives what has arrived and was not read: it has to be accounted for.
+    pub(crate) fn close(&mut self) -> impl Iterator<Item = NodeReply<Resp>> + use<Resp> {
+        let last = self.call.close();
+        let last: Vec<_> = last.into_iter().map(|reply| decode(&self.call, reply)).collect();
+        std::mem::take(&mut self.waiting).chain(last).map(|(_, reply)| reply)
     }
 
     pub(crate) fn call(&self) -> &Call<Resp> {
@@ -132,10 +134,6 @@ impl<Resp> Replies<Resp> {
 
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let call = &mut self.call;
-        let decode = |call: &Call<Resp>, reply: RawReply| {
-            let (target, node) = (reply.target, call.node(reply.target));
-            (target, NodeReply { node, result: call.decode(reply) })
-        };
         let received: Vec<_> = match call.look(cx.waker()) {
             Look::Replies(replies) => replies.into_iter().map(|reply| decode(call, reply)).collect(),
             Look::Done => {
@@ -150,7 +148,7 @@ impl<Resp> Replies<Resp> {
                     return Poll::Pending;
                 }
                 self.ended = true;
-                let last = call.take_replies();
+                let last = call.close();
                 let late = call.unsettled(&NodeErrorKind::DeadlineExceeded);
                 let late = late
                     .into_iter()
@@ -163,6 +161,11 @@ impl<Resp> Replies<Resp> {
         self.waiting = received.into_iter();
         Poll::Ready(())
     }
+}
+
+fn decode<Resp>(call: &Call<Resp>, reply: RawReply) -> (usize, NodeReply<Resp>) {
+    let (target, node) = (reply.target, call.node(reply.target));
+    (target, NodeReply { node, result: call.decode(reply) })
 }
 
 impl<Resp> Stream for Replies<Resp> {

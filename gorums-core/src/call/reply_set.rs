@@ -153,7 +153,7 @@ impl<Resp, F: QuorumFunction<Resp>> Future for ReachWith<Resp, F> {
                 Decision::Impossible => break,
             }
         }
-        this.replies.take_unread().for_each(|reply| this.set.add(reply));
+        this.replies.close().for_each(|reply| this.set.add(reply));
         let call = this.replies.call_mut();
         let mut nodes = std::mem::take(&mut this.set.failures);
         let (kind, rest) = QuorumErrorKind::Incomplete.given(&nodes);

@@ -75,7 +75,7 @@ impl<Resp> Future for RpcFuture<Resp> {
             Look::Done => return Poll::Pending,
             Look::Wait => {
                 ready!(this.deadline.poll(cx));
-                this.call.take_replies()
+                this.call.close()
             }
         };
         if let Some(reply) = replies.into_iter().next() {

@@ -23,9 +23,13 @@ pub enum QuorumErrorKind {
 
 impl QuorumErrorKind {
     /// How a call with these errors is to be reported, and what is to be said of nodes that have not answered.
-    /// A quorum that is out of reach because nodes were too late was missed by its deadline.
+    /// A quorum that is out of reach because nodes were too late was missed by its deadline, whichever end noticed.
     pub(crate) fn given(self, errors: &[NodeError]) -> (Self, NodeErrorKind) {
-        let late = |error: &NodeError| matches!(error.kind(), NodeErrorKind::DeadlineExceeded);
+        let late = |error: &NodeError| match error.kind() {
+            NodeErrorKind::DeadlineExceeded => true,
+            NodeErrorKind::Status(status) => status.code() == Code::DeadlineExceeded,
+            _ => false,
+        };
         if self == Self::DeadlineExceeded || errors.iter().any(late) {
             (Self::DeadlineExceeded, NodeErrorKind::DeadlineExceeded)
         } else {

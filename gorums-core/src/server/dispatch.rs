@@ -14,7 +14,7 @@ use crate::server::context::{RequestInfo, ServerContext};
 use crate::server::handler::{Handler, Methods, Replier};
 use crate::server::session::Session;
 use crate::server::waiting::{Request, Waiting};
-use crate::wire;
+use crate::wire::{self, Envelope};
 
 /// While so many handlers of a stream run, released or not, no more are started.
 const MAX_RUNNING: usize = 1024;
@@ -136,8 +136,14 @@ impl Dispatcher {
             .then(|| Status::cancelled("the caller disconnected before the handler could start"))
     }
 
-    /// Starts what still waits after the stream has ended, in turn, until the last has passed its turn on.
+    /// Starts what still waits after the stream has ended, in turn, until the last has passed its turn on: the one-way
+    /// requests, and before them those that will come again. What is behind the last one-way request is dropped, as
+    /// nobody gets its reply.
     pub(crate) async fn finish(mut self) {
+        let methods = &self.methods;
+        let one_way =
+            |request: &Envelope| methods.get(request.method_name()).is_some_and(Handler::is_one_way);
+        self.waiting.drop_behind_last(one_way);
         poll_fn(|cx| {
             self.session.park(cx.waker());
             self.start(cx);

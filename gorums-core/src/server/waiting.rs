@@ -105,6 +105,20 @@ impl Waiting {
         true
     }
 
+    /// Forgets what is behind the last request of a kind.
+    pub(crate) fn drop_behind_last(&mut self, of_kind: impl Fn(&Envelope) -> bool) {
+        let is_of_kind = |request: &Request| match &request.content {
+            Content::Decoded(envelope) => of_kind(envelope),
+            Content::Raw(message) => {
+                Envelope::from_message(message.clone()).is_ok_and(|envelope| of_kind(&envelope))
+            }
+            Content::Cancelled => false,
+        };
+        let kept = self.requests.iter().rposition(is_of_kind).map_or(0, |last| last + 1);
+        self.bytes -= self.requests.drain(kept..).map(|request| request.size).sum::<usize>();
+        self.index = None;
+    }
+
     fn position(&mut self, id: MessageId) -> Option<usize> {
         if self.index.is_none() && self.requests.len() <= MAX_SCANNED {
             return self.requests.iter().position(|request| request.id == id);

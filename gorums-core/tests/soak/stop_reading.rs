@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use gorums_core::testing::{Direction, Traffic};
-use gorums_core::{Configuration, NodeErrorKind, Overflow};
+use gorums_core::{Configuration, NodeErrorKind, Overflow, Server};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::common::{OnConfiguration, OnNode, soon, within};
@@ -33,13 +33,14 @@ const ALLOCATOR: u64 = 16 << 20;
 /// Blocks of the two alternate, and the medians count. While those of the short form say that the throughput fell,
 /// more blocks are measured: other processes may have had their part in it.
 ///
-/// The keepalive is slow, so that the node is not given up: the queue is full for the whole time.
+/// The keepalive of both ends is slow, so that the connection is not given up: the queue is full for the whole time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_stops_reading_costs_a_bounded_queue_and_nobody_else() {
     let _alone = alone().await;
     let (block, blocks, at_most) = length((100 * MS, 12, 60), (SECOND, 60, 60));
-    let (mut cluster, _) = over_tcp(5).await;
-    let all = cluster.configure(|builder| builder.keepalive(3_600 * SECOND, 3_600 * SECOND)).unwrap();
+    let never = 3_600 * SECOND;
+    let (mut cluster, _) = over_tcp_with(5, move || Server::builder().keepalive(never, never)).await;
+    let all = cluster.configure(|builder| builder.keepalive(never, never)).unwrap();
     let (with_stopped, healthy) = (all.only([1, 2, 3]), all.only([4, 5]));
     push(&healthy, 4 * block).await;
     let all_read = push(&with_stopped, 4 * block).await / 4;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gorums_core::testing::Cluster;
-use gorums_core::{CallType, Configuration, Method, Methods, Server, ServerContext, Service, Status};
+use gorums_core::{
+    CallType, Configuration, Method, Methods, NodeId, Server, ServerBuilder, ServerContext, Service, Status,
+};
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -139,11 +141,18 @@ impl Service for Soak {
 
 /// Servers behind faulty links over TCP, and their services, which outlive a restart.
 pub async fn over_tcp(size: u32) -> (Cluster, Vec<Soak>) {
+    over_tcp_with(size, Server::builder).await
+}
+
+/// Nodes with other options.
+pub async fn over_tcp_with(
+    size: u32,
+    options: impl Fn() -> ServerBuilder + Send + Sync + 'static,
+) -> (Cluster, Vec<Soak>) {
     let nodes: Vec<_> = (0..size).map(|_| Soak::default()).collect();
     let services = nodes.clone();
-    let cluster = Cluster::over_tcp(size, move |id| {
-        Server::builder().add_service(services[id.get() as usize - 1].clone())
-    });
+    let server = move |id: NodeId| options().add_service(services[id.get() as usize - 1].clone());
+    let cluster = Cluster::over_tcp(size, server);
     (cluster.await, nodes)
 }
 
