@@ -114,10 +114,10 @@ impl Soak {
         self.handled.lock().unwrap().take(&item);
         match item.what {
             BUSY => tokio::time::sleep(Duration::from_millis(item.number)).await,
-            HANG => ctx.cancelled().await,
+            HANG => gone(&ctx).await,
             RELEASE_AND_HANG => {
                 ctx.release();
-                ctx.cancelled().await;
+                gone(&ctx).await;
             }
             _ => {}
         }
@@ -140,6 +140,12 @@ impl Service for Soak {
 }
 
 /// Servers behind faulty links over TCP, and their services, which outlive a restart.
+/// Waits until the caller has certainly gone: at its deadline the handler may hear of that before the caller.
+async fn gone(ctx: &ServerContext) {
+    ctx.cancelled().await;
+    tokio::time::sleep(SECOND).await;
+}
+
 pub async fn over_tcp(size: u32) -> (Cluster, Vec<Soak>) {
     over_tcp_with(size, Server::builder).await
 }
