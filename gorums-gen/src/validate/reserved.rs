@@ -7,6 +7,7 @@ use crate::model::Target;
 
 /// Methods of `Configuration` and of `QuorumConfiguration`.
 pub const CONFIGURATION: &[&str] = &[
+    "abort",
     "all",
     "close",
     "configuration",
@@ -35,7 +36,18 @@ pub const CONFIGURATION: &[&str] = &[
 ];
 
 /// Methods of `Node`.
-pub const NODE: &[&str] = &["address", "id", "is_connected", "last_error", "latency", "pending", "stats"];
+pub const NODE: &[&str] = &[
+    "address",
+    "id",
+    "is_connected",
+    "last_error",
+    "latency",
+    "pending",
+    "state",
+    "states",
+    "stats",
+    "unreachable_because",
+];
 
 /// Methods of the traits that every file has in scope.
 pub const PRELUDE: &[&str] = &["clone", "eq", "into", "into_iter", "ne", "to_owned", "to_string", "try_into"];
