@@ -129,3 +129,26 @@ async fn nodes_that_a_correctable_call_did_not_wait_for_are_named() {
     let error = configuration.quorum_call(&ECHO, text("fail:1")).correctable(3).done().await.unwrap_err();
     assert_eq!(error.nodes().len() + error.replies(), 3, "{error}");
 }
+
+/// G3: the nodes say that the deadline has passed, and the caller comes to look only then.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_nodes_noticed_first_is_a_deadline_all_the_same() {
+    let (mut cluster, _) = faulty(Transport::Memory, 3).await;
+    let configuration = cluster.configuration();
+    let first = configuration.quorum_call(&ECHO, text("sleep:1000")).send();
+    let (node, limit) = (configuration.node(1).unwrap(), 900 * MS);
+    let rpc = node.rpc(&ECHO, text("x")).timeout(limit).send();
+    let majority = configuration.quorum_call(&ECHO, text("x")).timeout(limit).send();
+    let custom = configuration.quorum_call(&ECHO, text("x")).timeout(limit).send();
+    tokio::time::sleep(1_100 * MS).await;
+    let error = rpc.await.unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::DeadlineExceeded), "{error}");
+    let error = majority.majority().await.unwrap_err();
+    assert_eq!(error.kind(), QuorumErrorKind::DeadlineExceeded, "{error}");
+    let never = |_: &mut ReplySet<Text>| None::<Text>;
+    let error = custom.quorum(never).await.unwrap_err();
+    assert_eq!(error.kind(), QuorumErrorKind::DeadlineExceeded, "{error}");
+    first.all().await.unwrap();
+    drop(configuration);
+    cluster.finish().await;
+}

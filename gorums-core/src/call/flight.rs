@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::call::options::{CallOptions, Timeout};
 use crate::call::tally::{Outcome, Tally};
@@ -281,9 +281,17 @@ impl<Resp> Call<Resp> {
                 Ok(response) => return Ok(response),
                 Err(error) => Fault::sent(NodeErrorKind::Decode, Some(std::sync::Arc::new(error))),
             },
-            Err(fault) => fault,
+            Err(fault) => self.or_late(fault),
         };
         Err(self.error(reply.target, fault))
+    }
+
+    /// A node that answers that the deadline of this call has passed was only faster than the timer here: it depends
+    /// on luck which of the two is seen first, and what the caller is told must not.
+    fn or_late(&self, fault: Fault) -> Fault {
+        let late = matches!(&fault.kind, NodeErrorKind::Status(status) if status.code() == Code::DeadlineExceeded)
+            && self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if late { Fault { kind: NodeErrorKind::DeadlineExceeded, ..fault } } else { fault }
     }
 
     pub(crate) fn node(&self, target: usize) -> crate::id::NodeId {
