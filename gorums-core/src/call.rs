@@ -8,6 +8,7 @@ mod correctable;
 mod flight;
 mod oneway;
 mod options;
+mod own_turn;
 mod quorum;
 mod reach;
 mod replies;

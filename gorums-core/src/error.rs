@@ -8,9 +8,11 @@ mod class;
 mod config;
 mod node;
 mod quorum;
+mod system;
 
 pub use self::class::ErrorClass;
 pub use self::config::{ConfigError, ServerError};
 pub(crate) use self::node::{Fault, Source};
 pub use self::node::{NodeError, NodeErrorKind};
 pub use self::quorum::{QuorumError, QuorumErrorKind};
+pub use self::system::SystemError;

@@ -21,6 +21,7 @@ mod router;
 mod server;
 mod stats;
 mod sync;
+mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
@@ -41,7 +42,7 @@ pub use crate::configuration::{
     id, last_error, latency,
 };
 pub use crate::error::{
-    ConfigError, ErrorClass, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind, ServerError,
+    ConfigError, ErrorClass, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind, ServerError, SystemError,
 };
 pub use crate::id::{AsNodeId, Initiator, InvalidNodeId, MessageId, NodeId};
 pub use crate::method::{CallType, MessageError, Method};
@@ -53,4 +54,5 @@ pub use crate::server::{
     BoundServer, Incoming, Server, ServerBuilder, ServerHandle, ServerStats, TcpIncoming,
 };
 pub use crate::stats::NodeStats;
+pub use crate::system::{BoundSystem, System, SystemBuilder};
 pub use crate::transport::{BoxedIo, Connector, Io, TcpConnector};

@@ -143,6 +143,9 @@ impl Pool {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(callbacks) = &self.options.callbacks {
+            callbacks.end();
+        }
     }
 
     /// Resolves when nothing is to be waited for any more.

@@ -5,7 +5,9 @@ pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod fence;
 pub(crate) mod handler;
+pub(crate) mod nested;
 pub(crate) mod registry;
+pub(crate) mod services;
 pub(crate) mod session;
 pub(crate) mod tasks;
 pub(crate) mod waiting;
@@ -20,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::builder::ServerBuilder;
 use self::fence::Fences;
-use self::handler::Methods;
 pub use self::listen::{BoundServer, Incoming, ServerHandle, TcpIncoming};
 use self::registry::Registry;
+use self::services::Services;
 pub use self::tasks::ServerStats;
 use self::tasks::Tasks;
 use crate::pool::Pool;
@@ -38,7 +40,7 @@ pub(crate) struct ServerOptions {
 
 /// What the connections of a server share.
 pub(crate) struct Shared {
-    pub(crate) methods: Arc<Methods>,
+    pub(crate) services: Services,
     pub(crate) pool: Arc<Pool>,
     pub(crate) options: ServerOptions,
     pub(crate) tasks: Tasks,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::call::options::{CallOptions, Timeout};
@@ -17,6 +18,7 @@ use crate::method::{MessageError, Method};
 use crate::node::{Node, Targets};
 use crate::pool::Pool;
 use crate::router::entry::{Entry, Look, Mode, Progress, RawReplies, RawReply};
+use crate::server::nested;
 use crate::wire;
 
 /// A day: what counts as never for requests that wait to be sent.
@@ -66,7 +68,8 @@ impl<Req, Resp> Description<Req, Resp> {
         (call, waiting)
     }
 
-    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+    /// When a call that is started now ends at the latest, by its own options.
+    fn own_deadline(&self, now: Instant) -> Option<Instant> {
         let timeout = match self.options.timeout {
             Timeout::Default => self.pool_timeout(),
             Timeout::After(timeout) => timeout,
@@ -85,8 +88,13 @@ impl<Req, Resp> Description<Req, Resp> {
 
     fn start_with(self, mode: Mode, failed: impl FnMut(&Node, &Outgoing, Fault)) -> Call<Resp> {
         let now = Instant::now();
-        let deadline = self.deadline(now);
         let streaming = matches!(mode, Mode::Streaming { .. });
+        let (deadline, caller) = match mode {
+            Mode::Handover(_) => (self.own_deadline(now), None),
+            Mode::Streaming { .. } | Mode::Each | Mode::Counted(_) => {
+                (self.own_deadline(now).into_iter().chain(nested::deadline()).min(), nested::cancellation())
+            }
+        };
         let awaits = match mode {
             Mode::Handover(_) => Awaits::Handover,
             Mode::Streaming { .. } => Awaits::Replies,
@@ -98,6 +106,7 @@ impl<Req, Resp> Description<Req, Resp> {
             method: self.method.name(),
             decode: self.method.response.decode,
             deadline,
+            caller,
             streaming,
             reached: false,
             refused: RawReplies::new(),
@@ -121,7 +130,7 @@ impl<Req, Resp> Description<Req, Resp> {
         if let Some(node) = self.targets.iter().next() {
             let id = node.channel().pool().pending().one_way_id();
             let now = Instant::now();
-            self.offer(id, Awaits::Nothing, self.deadline(now), now, |target, _, fault| {
+            self.offer(id, Awaits::Nothing, self.own_deadline(now), now, |target, _, fault| {
                 errors.push(fault.at(target.id(), target.channel().address().clone()));
             });
         }
@@ -202,6 +211,8 @@ pub(crate) struct Call<Resp> {
     method: &'static str,
     decode: fn(Bytes) -> Result<Resp, MessageError>,
     deadline: Option<Instant>,
+    /// Cancelled when nobody waits any more for the handler that made the call.
+    caller: Option<CancellationToken>,
     streaming: bool,
     /// The call has succeeded: what other nodes still do for it is to be left alone.
     reached: bool,
@@ -227,6 +238,10 @@ impl<Resp> Call<Resp> {
         self.deadline
     }
 
+    pub(crate) fn caller(&self) -> Option<&CancellationToken> {
+        self.caller.as_ref()
+    }
+
     /// Whether a node may reply more than once.
     pub(crate) fn is_streaming(&self) -> bool {
         self.streaming
@@ -236,13 +251,18 @@ impl<Resp> Call<Resp> {
         if !self.refused.is_empty() {
             return Look::Replies(std::mem::take(&mut self.refused));
         }
-        match (self.id, self.pool()) {
-            (Some(id), Some(pool)) => pool.pending().look(id, waker),
-            _ => Look::Done,
+        let (Some(id), Some(pool)) = (self.id, self.pool()) else { return Look::Done };
+        match pool.pending().look(id, waker) {
+            Look::Wait if self.fail_if_own_turn_is_held() => pool.pending().look(id, waker),
+            look => look,
         }
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+    pub(crate) fn id(&self) -> Option<MessageId> {
+        self.id
+    }
+
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         self.pool()?.pending().with(self.id?, change)
     }
 
@@ -318,9 +338,15 @@ impl<Resp> Call<Resp> {
             }
             // That there is no connection says more than that nobody waited for one.
             let down = self.targets.get(target).channel().down_because();
-            let fault = match down.filter(|_| !sent && matches!(kind, NodeErrorKind::Cancelled)) {
-                Some(source) => Fault::unsent(NodeErrorKind::Unavailable, Some(source)),
-                None => Fault { kind: kind.clone(), source: None, sent },
+            let fault = match (down, kind) {
+                (Some(source), NodeErrorKind::Cancelled) if !sent => {
+                    Fault::unsent(NodeErrorKind::Unavailable, Some(source))
+                }
+                (_, NodeErrorKind::DeadlineExceeded) => {
+                    let source = nested::turn_held(self.targets.get(target).channel());
+                    Fault { kind: kind.clone(), source, sent }
+                }
+                _ => Fault { kind: kind.clone(), source: None, sent },
             };
             errors.push((target, self.error(target, fault)));
         }

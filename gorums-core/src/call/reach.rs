@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::call::flight::Call;
 use crate::call::tally::{Outcome, Quorum, Tally};
-use crate::error::{NodeError, QuorumError, QuorumErrorKind};
+use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::router::entry::{Look, RawReplies};
 
 pin_project! {
@@ -30,27 +31,58 @@ pin_project! {
 }
 
 pin_project! {
-    /// Resolves at a deadline, if there is one.
-    #[project = DeadlineProjection]
-    pub(crate) enum Deadline {
-        At { #[pin] sleep: Sleep },
-        Never,
+    /// Resolves when a call has to end: at its deadline, if it has one, or when nobody waits any more for the handler
+    /// that made it.
+    pub(crate) struct Deadline {
+        #[pin]
+        sleep: Option<Sleep>,
+        caller_gone: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    }
+}
+
+/// Why a call had to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Overdue {
+    Deadline,
+    CallerGone,
+}
+
+impl From<Overdue> for QuorumErrorKind {
+    fn from(overdue: Overdue) -> Self {
+        match overdue {
+            Overdue::Deadline => Self::DeadlineExceeded,
+            Overdue::CallerGone => Self::Cancelled,
+        }
+    }
+}
+
+impl From<Overdue> for NodeErrorKind {
+    fn from(overdue: Overdue) -> Self {
+        match overdue {
+            Overdue::Deadline => Self::DeadlineExceeded,
+            Overdue::CallerGone => Self::Cancelled,
+        }
     }
 }
 
 impl Deadline {
-    pub(crate) fn new(at: Option<Instant>) -> Self {
-        at.map_or(Self::Never, |at| Self::At { sleep: sleep_until(at) })
+    pub(crate) fn of<Resp>(call: &Call<Resp>) -> Self {
+        let caller_gone = call.caller().map(|caller| Box::pin(caller.clone().cancelled_owned()));
+        Self { sleep: call.deadline().map(sleep_until), caller_gone }
     }
 }
 
 impl Future for Deadline {
-    type Output = ();
+    type Output = Overdue;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.project() {
-            DeadlineProjection::At { sleep } => sleep.poll(cx),
-            DeadlineProjection::Never => Poll::Pending,
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Overdue> {
+        let this = self.project();
+        if this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready()) {
+            return Poll::Ready(Overdue::Deadline);
+        }
+        match this.caller_gone {
+            Some(gone) => gone.as_mut().poll(cx).map(|()| Overdue::CallerGone),
+            None => Poll::Pending,
         }
     }
 }
@@ -112,7 +144,7 @@ impl<Resp> Counted<Resp> {
 impl<Resp> Reach<Resp> {
     /// Waits for a call that was started with the same tally.
     pub(crate) fn new(call: Call<Resp>, progress: Counted<Resp>, failure: QuorumErrorKind) -> Self {
-        let deadline = Deadline::new(call.deadline());
+        let deadline = Deadline::of(&call);
         Self { call, deadline, failure, progress }
     }
 }
@@ -167,8 +199,8 @@ impl<Resp> Future for Reach<Resp> {
                 Look::Replies(replies) => count(call, progress, replies),
                 Look::Done => return Poll::Ready(close(call, progress, *this.failure)),
                 Look::Wait => {
-                    ready!(this.deadline.as_mut().poll(cx));
-                    return Poll::Ready(close(call, progress, QuorumErrorKind::DeadlineExceeded));
+                    let overdue = ready!(this.deadline.as_mut().poll(cx));
+                    return Poll::Ready(close(call, progress, overdue.into()));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
 use futures_util::stream::FusedStream;
@@ -13,7 +13,7 @@ use crate::call::flight::Call;
 use crate::call::reach::{Counted, Deadline, Reach};
 use crate::call::reply_set::{QuorumFunction, ReachWith};
 use crate::call::tally::{Outcome, Quorum};
-use crate::error::{NodeError, NodeErrorKind, QuorumErrorKind};
+use crate::error::{NodeError, QuorumErrorKind};
 use crate::id::NodeId;
 use crate::router::entry::{Look, RawReply};
 
@@ -142,14 +142,11 @@ impl<Resp> Replies<Resp> {
                 return Poll::Ready(());
             }
             Look::Wait => {
-                let deadline = call.deadline();
-                let deadline = self.deadline.get_or_insert_with(|| Box::pin(Deadline::new(deadline)));
-                if deadline.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
+                let deadline = self.deadline.get_or_insert_with(|| Box::pin(Deadline::of(call)));
+                let overdue = ready!(deadline.as_mut().poll(cx));
                 self.ended = true;
                 let last = call.close();
-                let late = call.unsettled(&NodeErrorKind::DeadlineExceeded);
+                let late = call.unsettled(&overdue.into());
                 let late = late
                     .into_iter()
                     .map(|(target, error)| (target, NodeReply { node: error.node(), result: Err(error) }));

@@ -31,7 +31,7 @@ impl<Req, Resp> Rpc<Req, Resp> {
     /// Sends the request now: calls that one task sends reach the node in the order in which it sent them.
     pub fn send(self) -> RpcFuture<Resp> {
         let call = self.description.start_each();
-        RpcFuture { deadline: Deadline::new(call.deadline()), call }
+        RpcFuture { deadline: Deadline::of(&call), call }
     }
 }
 
@@ -70,19 +70,20 @@ impl<Resp> Future for RpcFuture<Resp> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let replies = match this.call.look(cx.waker()) {
-            Look::Replies(replies) => replies,
+        let (replies, overdue) = match this.call.look(cx.waker()) {
+            Look::Replies(replies) => (replies, None),
             Look::Done => return Poll::Pending,
             Look::Wait => {
-                ready!(this.deadline.poll(cx));
-                this.call.close()
+                let overdue = ready!(this.deadline.poll(cx));
+                (this.call.close(), Some(overdue))
             }
         };
         if let Some(reply) = replies.into_iter().next() {
             this.call.end();
             return Poll::Ready(this.call.decode(reply));
         }
-        let late = this.call.unsettled(&NodeErrorKind::DeadlineExceeded);
+        let overdue = overdue.map_or(NodeErrorKind::DeadlineExceeded, NodeErrorKind::from);
+        let late = this.call.unsettled(&overdue);
         this.call.end();
         late.into_iter().next().map_or(Poll::Pending, |(_, error)| Poll::Ready(Err(error)))
     }

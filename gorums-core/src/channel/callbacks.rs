@@ -9,15 +9,15 @@ use crate::channel::Channel;
 use crate::id::NodeId;
 use crate::node::Node;
 use crate::server::dispatch::Dispatcher;
-use crate::server::handler::Methods;
 use crate::server::registry::Registry;
+use crate::server::services::Services;
 use crate::server::session::{Peer, Session, Way};
 use crate::server::tasks::Tasks;
 
 /// The services of a client.
 #[derive(Clone)]
 pub(crate) struct Callbacks {
-    pub(crate) methods: Arc<Methods>,
+    pub(crate) services: Services,
     /// The server of the same process, if it has one.
     pub(crate) registry: Option<Arc<Registry>>,
 }
@@ -25,6 +25,13 @@ pub(crate) struct Callbacks {
 impl Callbacks {
     fn own_id(&self) -> Option<NodeId> {
         self.registry.as_ref().and_then(|registry| registry.own_id())
+    }
+
+    /// No call back will come any more. The services of a system end with that.
+    pub(crate) fn end(&self) {
+        if self.registry.is_none() {
+            self.services.withdraw();
+        }
     }
 
     /// What the client says of itself.
@@ -54,7 +61,7 @@ impl Handling {
         let peer = Peer { node: Some(Node::borrowed(self.channel.clone())), ..Peer::default() };
         let way = Way::Stream(self.channel.clone());
         let session = Session::new(peer, way, self.tasks.clone(), self.callbacks.registry.clone());
-        Dispatcher::new(self.callbacks.methods.clone(), session).after(self.last.clone())
+        Dispatcher::new(self.callbacks.services.clone(), session).after(self.last.clone())
     }
 
     /// A stream has ended: its handlers are told, and what it has left to start is started.

@@ -14,8 +14,8 @@ use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
 use crate::node::Node;
 use crate::server::dispatch::Dispatcher;
-use crate::server::handler::Methods;
 use crate::server::registry::Registry;
+use crate::server::services::Services;
 use crate::server::session::{Peer, Session, Way};
 use crate::server::tasks::Tasks;
 use crate::server::waiting::{Content, Request};
@@ -25,7 +25,7 @@ use crate::wire::{Envelope, Messages, PREFIX};
 const EPOCH: u32 = 0;
 
 /// Dispatches what callers queue, until the channel is closed.
-pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>, registry: Option<Arc<Registry>>) {
+pub(crate) async fn run(channel: Arc<Channel>, services: Services, registry: Option<Arc<Registry>>) {
     channel.set_connectivity(Connectivity::Up);
     channel.set_hears_cancel();
     let node = Some(Node::borrowed(channel.clone()));
@@ -34,7 +34,7 @@ pub(crate) async fn run(channel: Arc<Channel>, methods: Arc<Methods>, registry: 
     let session = Session::new(peer, Way::Local(channel.clone()), tasks.clone(), registry);
     let messages = Messages::new(usize::MAX);
     let mut local =
-        Local { dispatcher: Dispatcher::new(methods, session.clone()), channel: channel.clone(), messages };
+        Local { dispatcher: Dispatcher::new(services, session.clone()), channel: channel.clone(), messages };
     tokio::select! {
         biased;
         () = poll_fn(|cx| local.poll(cx)) => {}

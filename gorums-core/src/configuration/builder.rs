@@ -17,26 +17,31 @@ use crate::id::{AsNodeId, Initiator, NodeId};
 use crate::node::Node;
 use crate::pool::{Pool, PoolOptions};
 use crate::server::ServerBuilder;
-use crate::server::handler::Methods;
+use crate::server::registry::Registry;
+use crate::server::services::Services;
 use crate::transport::Connector;
 
 /// A node that is to be added.
-#[derive(Debug)]
 pub(crate) struct NodeSpec {
     id: u32,
     place: Place,
 }
 
 /// Where a node is.
-#[derive(Debug)]
 enum Place {
     At(String),
-    /// In this process.
-    Here(Arc<Methods>),
+    /// In this process, which may have a server with this registry.
+    Here(Services, Option<Arc<Registry>>),
 }
 
 /// What stands for the address of the node in this process.
 const LOCAL: &str = "local";
+
+impl fmt::Debug for NodeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.id, self.address())
+    }
+}
 
 impl NodeSpec {
     pub(crate) fn new(id: u32, address: String) -> Self {
@@ -46,7 +51,7 @@ impl NodeSpec {
     fn address(&self) -> &str {
         match &self.place {
             Place::At(address) => address,
-            Place::Here(_) => LOCAL,
+            Place::Here(..) => LOCAL,
         }
     }
 }
@@ -96,9 +101,23 @@ impl ConfigurationBuilder {
     /// Adds this process as a node, with an id from 1 up: calls to it are handled by these services within
     /// the process, in order and with release as over a connection.
     pub fn local_node(mut self, id: impl AsNodeId, services: ServerBuilder) -> Self {
-        let methods = services.into_methods();
-        self.nodes.push(NodeSpec { id: id.number(), place: Place::Here(methods) });
+        let services = services.into_services();
+        self.nodes.push(NodeSpec { id: id.number(), place: Place::Here(services, None) });
         self
+    }
+
+    /// Adds the node that this process is in its system, and offers its services to the other nodes.
+    pub(crate) fn member(mut self, id: NodeId, services: &Services, registry: &Arc<Registry>) -> Self {
+        let place = Place::Here(services.clone(), Some(registry.clone()));
+        self.nodes.push(NodeSpec { id: id.get(), place });
+        let (services, registry) = (services.clone(), Some(registry.clone()));
+        self.options.callbacks = Some(Callbacks { services, registry });
+        self
+    }
+
+    /// Whether nodes were given.
+    pub(crate) fn has_nodes(&self) -> bool {
+        !self.nodes.is_empty()
     }
 
     /// The deadline of calls that do not give one; 5 s by default.
@@ -157,7 +176,7 @@ impl ConfigurationBuilder {
     /// A server finds this client among its [clients](crate::ServerHandle::clients), and a handler as the
     /// [caller](crate::ServerContext::caller). Only what is offered here can be called.
     pub fn serve_callbacks(mut self, services: ServerBuilder) -> Self {
-        self.options.callbacks = Some(Callbacks { methods: services.into_methods(), registry: None });
+        self.options.callbacks = Some(Callbacks { services: services.into_services(), registry: None });
         self
     }
 
@@ -246,7 +265,7 @@ fn open(pool: &Arc<Pool>, id: NodeId, spec: NodeSpec) -> Node {
     let channel = Channel::new(pool.clone(), id, spec.address().into(), pool.options().limits);
     match spec.place {
         Place::At(_) => pool.spawn(outbound::run(channel.clone())),
-        Place::Here(methods) => pool.spawn(local::run(channel.clone(), methods, None)),
+        Place::Here(services, registry) => pool.spawn(local::run(channel.clone(), services, registry)),
     }
     Node::new(channel)
 }

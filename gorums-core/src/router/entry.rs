@@ -137,6 +137,12 @@ impl Entry {
         self.progress.get(target).copied().unwrap_or(Progress::Settled)
     }
 
+    /// The only target that is not settled, if there is exactly one.
+    pub(crate) fn only_open(&self) -> Option<usize> {
+        let open = || self.progress.iter().position(|progress| *progress != Progress::Settled);
+        (self.open == 1).then(open).flatten()
+    }
+
     /// The request is about to be handed to the connection with number `epoch`.
     pub(crate) fn sent(&mut self, target: usize, epoch: u32) -> Effect {
         match self.progress(target) {

@@ -14,6 +14,7 @@ use crate::pool::{Pool, PoolOptions};
 use crate::server::handler::{Methods, Service};
 use crate::server::listen::{BoundServer, Incoming, TcpIncoming};
 use crate::server::registry::{Membership, Registry, member};
+use crate::server::services::Services;
 use crate::server::tasks::Tasks;
 use crate::server::{ServerOptions, Shared};
 use crate::transport::TransportOptions;
@@ -154,12 +155,23 @@ impl ServerBuilder {
         self.on(incoming).serve().await
     }
 
-    /// Only the methods, for a node in this process.
-    pub(crate) fn into_methods(self) -> Arc<Methods> {
-        Arc::new(self.methods)
+    /// Only the services, for calls that come in another way than by connecting.
+    pub(crate) fn into_services(self) -> Services {
+        Services::new(self.methods)
     }
 
-    pub(crate) fn into_shared(self) -> Arc<Shared> {
+    fn into_shared(mut self) -> Arc<Shared> {
+        let methods = std::mem::take(&mut self.methods);
+        self.into_shared_with(Services::new(methods))
+    }
+
+    /// What the connections share, and the methods, which are to be offered later.
+    pub(crate) fn into_bound(mut self) -> (Arc<Shared>, Methods) {
+        let methods = std::mem::take(&mut self.methods);
+        (self.into_shared_with(Services::later()), methods)
+    }
+
+    fn into_shared_with(self, services: Services) -> Arc<Shared> {
         let options = PoolOptions {
             connect_timeout: self.options.handshake_timeout,
             drain_timeout: self.options.drain_timeout,
@@ -168,7 +180,7 @@ impl ServerBuilder {
         };
         let pool = Pool::new(Initiator::Server, options);
         Arc::new(Shared {
-            methods: Arc::new(self.methods),
+            services,
             registry: Registry::new(pool.clone(), self.membership),
             pool,
             options: self.options,

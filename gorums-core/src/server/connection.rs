@@ -159,7 +159,7 @@ impl NodeStream {
             server.tasks.clone(),
             Some(server.registry.clone()),
         );
-        let dispatcher = Dispatcher::new(server.methods.clone(), session.clone());
+        let dispatcher = Dispatcher::new(server.services.clone(), session.clone());
         let router = MessageRouter::new(channel.clone(), Initiator::Server, Some(dispatcher));
         let driver = Driver::new(duplex, channel.clone(), EPOCH, router);
         Self { driver, session, channel, fence, place }

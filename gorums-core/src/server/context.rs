@@ -14,6 +14,7 @@ use tonic::metadata::MetadataMap;
 use crate::configuration::Configuration;
 use crate::id::{MessageId, NodeId};
 use crate::node::Node;
+use crate::server::nested::Current;
 use crate::server::registry::Registry;
 use crate::server::session::Session;
 use crate::wire::{Entry, Envelope};
@@ -43,9 +44,18 @@ impl ServerContext {
         Self { session, request, metadata: OnceLock::new(), asked_for_cancellation: AtomicBool::new(false) }
     }
 
+    /// What calls that are made while this request is handled inherit.
+    pub(crate) fn current(&self, awaited: bool) -> Current {
+        let RequestInfo { id, turn, method, deadline, .. } = self.request;
+        Current::new(self.session.clone(), (id, turn), method, deadline, awaited)
+    }
+
     /// Lets the next request of the same sender start before this handler returns. Idempotent.
     ///
-    /// To be called by a handler that waits for something, once the order no longer matters to it.
+    /// To be called by a handler that waits for something, once the order no longer matters to it. One that calls its
+    /// own caller, and needs another request of that one to be handled meanwhile, has to call it: else the call ends at
+    /// its deadline, with an error that names this method. A handler that waits for its own node, over the configuration
+    /// over which it was called itself, gets such an error at once.
     pub fn release(&self) {
         self.session.pass(self.request.turn);
     }
@@ -134,7 +144,8 @@ impl ServerContext {
     /// most `limit`: releasing a lock elsewhere, repairing what a quorum call left half done.
     ///
     /// The result is `None` if the limit passed or the server was shut down first. Dropping the future that is returned
-    /// does not stop the work. A graceful shutdown waits for it within the drain timeout.
+    /// does not stop the work. A graceful shutdown waits for it within the drain timeout. Calls that the work makes do
+    /// not inherit the deadline of the request, nor its cancellation.
     ///
     /// # Panics
     ///

@@ -1,5 +1,6 @@
 //! Takes the requests of one stream in turn: the next starts when the one before it returned or released.
 
+use std::fmt::Write;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tonic::Status;
 use crate::id::MessageId;
 use crate::server::context::{RequestInfo, ServerContext};
 use crate::server::handler::{Handler, Methods, Replier};
+use crate::server::services::Services;
 use crate::server::session::Session;
 use crate::server::waiting::{Request, Waiting};
 use crate::wire::{self, Envelope};
@@ -23,23 +25,32 @@ const MAX_RUNNING: usize = 1024;
 pub(crate) const MAX_REPLY_BYTES: usize = 1 << 20;
 
 pub(crate) struct Dispatcher {
-    methods: Arc<Methods>,
+    services: Services,
+    /// Taken from the services when the first request starts.
+    methods: Option<Arc<Methods>>,
     session: Arc<Session>,
     waiting: Waiting,
+    /// The method of the last request that was started.
+    last: Option<&'static str>,
     /// The turn of the next request.
     next: u64,
-    /// Until this, nothing starts.
-    after: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Until all of these, nothing starts.
+    after: Vec<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(methods: Arc<Methods>, session: Arc<Session>) -> Self {
-        Self { methods, session, waiting: Waiting::default(), next: 0, after: None }
+    pub(crate) fn new(services: Services, session: Arc<Session>) -> Self {
+        let offered = services.offered().clone();
+        let waiting = Waiting::default();
+        Self { services, methods: None, session, waiting, last: None, next: 0, after: Vec::new() }
+            .after(offered)
     }
 
     /// Starts nothing until this is cancelled.
-    pub(crate) fn after(mut self, predecessor: CancellationToken) -> Self {
-        self.after = (!predecessor.is_cancelled()).then(|| Box::pin(predecessor.cancelled_owned()));
+    pub(crate) fn after(mut self, event: CancellationToken) -> Self {
+        if !event.is_cancelled() {
+            self.after.push(Box::pin(event.cancelled_owned()));
+        }
         self
     }
 
@@ -80,11 +91,9 @@ impl Dispatcher {
     /// Starts the requests whose turn it is. True if there was one. A handler that finishes at once does so
     /// here; another one goes on in a task of its own.
     pub(crate) fn start(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(after) = &mut self.after {
-            if after.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            self.after = None;
+        self.after.retain_mut(|event| event.as_mut().poll(cx).is_pending());
+        if !self.after.is_empty() {
+            return false;
         }
         let mut progress = false;
         while self.may_start() {
@@ -105,7 +114,11 @@ impl Dispatcher {
     fn start_one(&mut self, request: Request, cx: &mut Context<'_>) {
         let Request { id, content, received, .. } = request;
         let Some(envelope) = content.into_envelope() else { return };
-        let Some(handler) = self.methods.get(envelope.method_name()) else {
+        if self.methods.is_none() {
+            self.methods = Some(self.services.methods());
+        }
+        let handler = self.methods.as_ref().and_then(|methods| methods.get(envelope.method_name()));
+        let Some(handler) = handler else {
             let status = wire::no_handler(envelope.method_name());
             self.session.reply_status(id, envelope.method_name(), &status);
             return;
@@ -117,6 +130,7 @@ impl Dispatcher {
         }
         let turn = self.next;
         self.next += 1;
+        self.last = Some(handler.name());
         let replier = Replier::new(self.session.clone(), id, handler);
         let info = RequestInfo { id, turn, method: handler.name(), deadline, entries: envelope.entry };
         let context = ServerContext::new(self.session.clone(), info);
@@ -130,7 +144,11 @@ impl Dispatcher {
     /// come again is started all the same, as it must not come to run behind the one-way requests that follow it (G1).
     fn refusal(&self, handler: &Handler, deadline: Option<Instant>) -> Option<Status> {
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Some(Status::deadline_exceeded("the deadline passed before the handler could start"));
+            let mut reason = "the deadline passed before the handler could start".to_owned();
+            if let Some(last) = self.last {
+                let _ = write!(reason, ", behind that of {last}: one that waits should call `ctx.release()`");
+            }
+            return Some(Status::deadline_exceeded(reason));
         }
         (self.session.is_closed() && !handler.is_one_way() && !handler.is_sent_again())
             .then(|| Status::cancelled("the caller disconnected before the handler could start"))
@@ -140,7 +158,8 @@ impl Dispatcher {
     /// requests, and before them those that will come again. What is behind the last one-way request is dropped, as
     /// nobody gets its reply.
     pub(crate) async fn finish(mut self) {
-        let methods = &self.methods;
+        self.services.offered().cancelled().await;
+        let methods = self.services.methods();
         let one_way =
             |request: &Envelope| methods.get(request.method_name()).is_some_and(Handler::is_one_way);
         self.waiting.drop_behind_last(one_way);

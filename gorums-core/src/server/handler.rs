@@ -181,7 +181,8 @@ where
     let handle = Arc::new(handle);
     Box::new(move |context, payload, replier| {
         let (service, handle) = (service.clone(), handle.clone());
-        Box::pin(async move {
+        let current = context.current(!method.call_type().is_one_way());
+        Box::pin(current.scope(async move {
             let on_panic = replier.clone();
             let handling = AssertUnwindSafe(async move {
                 match (method.request.decode)(payload) {
@@ -197,7 +198,7 @@ where
                 tracing::error!(method = method.name(), reason, "handler panicked");
                 on_panic.refuse(&Status::internal(format!("the handler of {} panicked", method.name())));
             }
-        })
+        }))
     })
 }
 

@@ -73,6 +73,10 @@ impl TcpIncoming {
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 impl Stream for TcpIncoming {
@@ -147,8 +151,8 @@ where
 fn serve_itself(shared: &Shared) {
     if let Some(id) = shared.registry.own_id() {
         let channel = Channel::new(shared.pool.clone(), id, "local".into(), shared.pool.options().limits);
-        let (methods, registry) = (shared.methods.clone(), Some(shared.registry.clone()));
-        shared.pool.spawn(local::run(channel.clone(), methods, registry));
+        let (services, registry) = (shared.services.clone(), Some(shared.registry.clone()));
+        shared.pool.spawn(local::run(channel.clone(), services, registry));
         shared.registry.add_local(channel);
     }
 }

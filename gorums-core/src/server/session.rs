@@ -93,6 +93,11 @@ impl Session {
         }
     }
 
+    /// Whether the caller is in this process.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.way, Way::Local(_))
+    }
+
     /// The longest message that either end accepts, as far as this end knows.
     pub(crate) fn max_message_size(&self) -> usize {
         self.channel().pool().options().transport.max_message_size
