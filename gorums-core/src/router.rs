@@ -86,6 +86,11 @@ impl MessageRouter {
         }
     }
 
+    /// Whether the peer may call.
+    pub(crate) fn serves(&self) -> bool {
+        self.dispatcher.is_some()
+    }
+
     /// Starts the requests whose turn it is. True if there was one.
     pub(crate) fn start_requests(&mut self, cx: &mut Context<'_>) -> bool {
         self.dispatcher.as_mut().is_some_and(|dispatcher| dispatcher.start(cx))

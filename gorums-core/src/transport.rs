@@ -21,8 +21,8 @@ use crate::wire;
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 const MAX_FRAME: u32 = 1 << 20;
-/// How much h2 keeps for a peer that does not read.
-const SEND_BUFFER: usize = 1 << 20;
+/// How much h2 keeps for a peer that does not read: a batch, and what is kept free for replies.
+const SEND_BUFFER: usize = 2 << 20;
 /// h2 counts 256 bytes less its size for each small DATA frame that waits to be read, and closes the
 /// connection when this is used up. A Go peer sends each message as a frame of its own, so a full stream
 /// window of its smallest messages, of some 20 bytes, has to fit.
@@ -129,7 +129,7 @@ pub(crate) async fn open(
 
 const USER_AGENT: &str = concat!("gorums-rust/", env!("CARGO_PKG_VERSION"));
 /// What this end offers in either direction.
-pub(crate) const OFFERED_FEATURES: &str = "cancel,end";
+pub(crate) const OFFERED_FEATURES: &str = "cancel,end,window";
 
 /// Whether a peer's headers announce a feature.
 pub(crate) fn announces(headers: &HeaderMap, feature: &str) -> bool {

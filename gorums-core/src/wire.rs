@@ -27,6 +27,10 @@ pub const FEATURE_CANCEL: &str = "cancel";
 /// The feature `end`: the replies of a streaming call end with a message that has the status OK.
 pub const FEATURE_END: &str = "end";
 
+/// The feature `window`: this end grants its peer a window of 4 MiB for the stream, so that the peer can keep a part of
+/// it free for replies. A peer with the small window of HTTP/2's default could not.
+pub const FEATURE_WINDOW: &str = "window";
+
 /// The header in which a client that dials again and again says that it is the same one, and which dial this is:
 /// `<name>-<number>`, with numbers that rise. A server that knows it does not serve an older stream beside a newer one.
 pub const CLIENT: &str = "gorums-client";

@@ -156,3 +156,51 @@ async fn calls_back_keep_their_order() {
     assert_eq!(test.seen.overlaps.load(std::sync::atomic::Ordering::SeqCst), 0);
     cluster.finish().await;
 }
+
+/// Calls its caller back when it is told to, while it keeps its turn.
+struct CallsBackLater(Arc<tokio::sync::Notify>);
+
+impl Service for CallsBackLater {
+    const NAME: &'static str = "test.Test";
+
+    fn register(self, methods: &mut Methods) {
+        let this = Arc::new(self);
+        methods.two_way(&ECHO, &this, |this, ctx, request| async move {
+            this.0.notified().await;
+            let caller = ctx.caller().ok_or_else(|| Status::failed_precondition("offers no services"))?;
+            Ok(caller.rpc(&ECHO, request).await?)
+        });
+        methods.one_way(&NOTE, &this, |_, ctx, _| async move { drop(ctx) });
+    }
+}
+
+/// The requests that wait behind a handler leave room for the reply that the handler waits for.
+#[tokio::test(start_paused = true)]
+async fn a_full_stream_carries_replies_all_the_same() {
+    let told = Arc::new(tokio::sync::Notify::new());
+    let service = told.clone();
+    let mut cluster =
+        Cluster::in_memory(1, move |_| Server::builder().add_service(CallsBackLater(service.clone()))).await;
+    let test = Test::new(1);
+    let configuration = client(&mut cluster, &test);
+    configuration.wait_connected().await.unwrap();
+    let node = configuration.node(1).unwrap();
+    let call = node.rpc(&ECHO, text("x")).timeout(10 * SECOND).send();
+    let mut full = 0;
+    while full < 3 {
+        let bulk = common::Text { text: "x".repeat(16 << 10), number: 0 };
+        match node.unicast(&NOTE, bulk).timeout(60 * SECOND).send() {
+            Ok(()) => full = 0,
+            Err(_) => {
+                full += 1;
+                tokio::time::sleep(SECOND / 10).await;
+            }
+        }
+    }
+    let sent = node.stats().queue.sent;
+    assert!(sent > 128, "the stream is full after {sent} messages");
+    told.notify_one();
+    assert_eq!(call.await.unwrap().number, 1);
+    drop(configuration);
+    cluster.finish().await;
+}

@@ -11,16 +11,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::channel::Channel;
 use crate::channel::queue::{Awaits, Outgoing, Queue};
 use crate::router::MessageRouter;
-use crate::transport::{Duplex, Received, TransportError};
-use crate::wire::Messages;
+use crate::transport::{Duplex, Received, TransportError, announces};
+use crate::wire::{self, Messages};
 
 /// Bytes that are asked of the stream's window for one batch.
 const BATCH: usize = 1 << 20;
+/// Bytes of the stream's window that requests leave to replies: requests that wait for their turn at the peer keep the
+/// window, and the turn may be that of a handler which waits for a reply of this end.
+const REPLY_RESERVE: usize = 1 << 20;
 /// A message from this size on is sent as it is; smaller ones are copied into one frame.
 const LARGE: usize = 16 << 10;
 /// With more calls than this in flight, a batch waits one pass for more to write.
@@ -49,6 +53,8 @@ pub(crate) struct Driver {
     pieces: VecDeque<Bytes>,
     taken: Vec<Outgoing>,
     resend: Resend,
+    /// Bytes of the window that requests leave to replies.
+    reserve: usize,
     drain_timeout: Duration,
     draining: Option<Pin<Box<Sleep>>>,
     yielded: bool,
@@ -93,6 +99,7 @@ impl Driver {
             pieces: VecDeque::new(),
             taken: Vec::new(),
             resend: Resend::default(),
+            reserve: 0,
             drain_timeout,
             draining: None,
             yielded: false,
@@ -106,6 +113,14 @@ impl Driver {
     pub(crate) fn hold(mut self) -> Self {
         self.phase = Phase::Opening;
         self
+    }
+
+    /// The peer has told what it understands, and how large its window is.
+    pub(crate) fn announced(&mut self, headers: &HeaderMap) {
+        self.router.announced(headers);
+        if announces(headers, wire::FEATURE_WINDOW) && self.router.serves() {
+            self.reserve = REPLY_RESERVE;
+        }
     }
 
     /// Lets requests go. To be followed by [`poll`](Self::poll).
@@ -168,7 +183,7 @@ impl Driver {
                 Poll::Ready(None) => self.end_of_input()?,
                 Poll::Ready(Some(Received::Headers(headers))) => {
                     self.phase = Phase::Answered;
-                    self.router.announced(&headers);
+                    self.announced(&headers);
                 }
                 Poll::Ready(Some(Received::Data(data))) => {
                     self.phase = Phase::Answered;
@@ -207,7 +222,10 @@ impl Driver {
                 self.duplex.give_room_back();
                 return Ok(progress);
             }
-            let Poll::Ready(room) = self.duplex.poll_room(cx, BATCH)? else {
+            // What has been begun is finished first.
+            let replies = !self.pieces.is_empty() || self.channel.reply_bytes() > 0;
+            let above = if replies { 0 } else { self.reserve };
+            let Poll::Ready(room) = self.duplex.poll_room(cx, above, BATCH + self.reserve)? else {
                 self.channel.with_queue(|queue| queue.park(cx.waker()));
                 return Ok(progress);
             };
@@ -251,11 +269,12 @@ impl Driver {
     /// Takes the next batch out of the queue. False if there is nothing to write; then the queue will wake
     /// this task.
     fn fill_batch(&mut self, room: usize, cx: &mut Context<'_>) -> bool {
+        let reserve = self.reserve;
         let mut taken = std::mem::take(&mut self.taken);
         let replies = self.channel.with_queue(|queue| {
             let replies = queue.take_replies();
-            let mut room = room.saturating_sub(replies.len());
-            let mut first = replies.is_empty();
+            let mut room = room.saturating_sub(replies.len() + reserve);
+            let mut first = replies.is_empty() && room > 0;
             while let Some(request) = queue.pop(room, first) {
                 room = room.saturating_sub(request.frame.len());
                 first = false;

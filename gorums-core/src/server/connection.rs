@@ -23,9 +23,7 @@ use crate::server::dispatch::Dispatcher;
 use crate::server::fence::Fence;
 use crate::server::registry::{Claim, Place};
 use crate::server::session::{Peer, Session, Way};
-use crate::transport::{
-    self, BoxedIo, Duplex, OFFERED_FEATURES, ServerConnection, TransportError, announces,
-};
+use crate::transport::{self, BoxedIo, Duplex, OFFERED_FEATURES, ServerConnection, TransportError};
 use crate::wire;
 
 /// An accepted stream has a channel of its own.
@@ -147,12 +145,9 @@ impl NodeStream {
             server.registry.enter(claim, |id| Channel::new(server.pool.clone(), id, name.into(), limits));
         let channel = place.channel().clone();
         channel.set_connectivity(Connectivity::Up);
-        if announces(&headers, wire::FEATURE_CANCEL) {
-            channel.set_hears_cancel();
-        }
-        let hears_end = announces(&headers, wire::FEATURE_END);
         let node = place.node().cloned();
-        let peer = Peer { address, metadata: MetadataMap::from_headers(headers), hears_end, node };
+        let metadata = MetadataMap::from_headers(headers.clone());
+        let peer = Peer { address, metadata, node, ..Peer::default() };
         let session = Session::new(
             peer,
             Way::Stream(channel.clone()),
@@ -161,7 +156,8 @@ impl NodeStream {
         );
         let dispatcher = Dispatcher::new(server.services.clone(), session.clone());
         let router = MessageRouter::new(channel.clone(), Initiator::Server, Some(dispatcher));
-        let driver = Driver::new(duplex, channel.clone(), EPOCH, router);
+        let mut driver = Driver::new(duplex, channel.clone(), EPOCH, router);
+        driver.announced(&headers);
         Self { driver, session, channel, fence, place }
     }
 

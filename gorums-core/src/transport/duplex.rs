@@ -39,16 +39,17 @@ impl Duplex {
         Self { sink, source: Source::Open(source) }
     }
 
-    /// How many bytes can be sent now, at least 1. Asks for room for up to `wanted` more.
+    /// How many bytes can be sent now, if there are more than `above`. Asks for room for up to `wanted`.
     pub(crate) fn poll_room(
         &mut self,
         cx: &mut Context<'_>,
+        above: usize,
         wanted: usize,
     ) -> Poll<Result<usize, TransportError>> {
         loop {
             self.sink.reserve_capacity(wanted);
             let room = self.sink.capacity();
-            if room > 0 {
+            if room > above {
                 return Poll::Ready(Ok(room));
             }
             match ready!(self.sink.poll_capacity(cx)) {
