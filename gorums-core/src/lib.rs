@@ -27,7 +27,7 @@ pub mod testing;
 mod transport;
 pub mod wire;
 
-pub use tonic::metadata::MetadataMap;
+pub use tonic::metadata::{MetadataMap, MetadataValue};
 pub use tonic::{Code, Status};
 
 pub use crate::call::tally::Quorum;
@@ -48,8 +48,9 @@ pub use crate::id::{AsNodeId, Initiator, InvalidNodeId, MessageId, NodeId};
 pub use crate::method::{CallType, MessageError, Method};
 pub use crate::node::{Node, NodeState};
 pub use crate::router::entry::MailboxOverflow;
-pub use crate::server::context::ServerContext;
+pub use crate::server::context::{ServerContext, Turn};
 pub use crate::server::handler::{Methods, Service, Updates};
+pub use crate::server::interceptor::{Interceptor, Next, Reply, ServerCall};
 pub use crate::server::{
     BoundServer, Incoming, Server, ServerBuilder, ServerHandle, ServerStats, TcpIncoming,
 };

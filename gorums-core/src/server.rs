@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod fence;
 pub(crate) mod handler;
+pub(crate) mod interceptor;
 pub(crate) mod nested;
 pub(crate) mod registry;
 pub(crate) mod services;

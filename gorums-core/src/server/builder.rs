@@ -12,6 +12,7 @@ use crate::error::ServerError;
 use crate::id::{AsNodeId, Initiator};
 use crate::pool::{Pool, PoolOptions};
 use crate::server::handler::{Methods, Service};
+use crate::server::interceptor::Interceptor;
 use crate::server::listen::{BoundServer, Incoming, TcpIncoming};
 use crate::server::registry::{Membership, Registry, member};
 use crate::server::services::Services;
@@ -68,6 +69,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn add_service(mut self, service: impl Service) -> Self {
         service.register(&mut self.methods);
+        self
+    }
+
+    /// Adds an interceptor around the handlers of all services of this server, those that are added later too. The first
+    /// one that is added is the outermost.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.methods.add_interceptor(interceptor);
         self
     }
 

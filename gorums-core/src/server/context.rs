@@ -37,11 +37,19 @@ pub struct ServerContext {
     request: RequestInfo,
     metadata: OnceLock<MetadataMap>,
     asked_for_cancellation: AtomicBool,
+    /// The turn is passed on by somebody else.
+    turn_is_held: bool,
 }
 
 impl ServerContext {
     pub(crate) fn new(session: Arc<Session>, request: RequestInfo) -> Self {
-        Self { session, request, metadata: OnceLock::new(), asked_for_cancellation: AtomicBool::new(false) }
+        Self {
+            session,
+            request,
+            metadata: OnceLock::new(),
+            asked_for_cancellation: AtomicBool::new(false),
+            turn_is_held: false,
+        }
     }
 
     /// What calls that are made while this request is handled inherit.
@@ -58,6 +66,17 @@ impl ServerContext {
     /// over which it was called itself, gets such an error at once.
     pub fn release(&self) {
         self.session.pass(self.request.turn);
+    }
+
+    /// What can release this request when its handler has returned.
+    pub(crate) fn turn(&self) -> Turn {
+        Turn { session: self.session.clone(), number: self.request.turn }
+    }
+
+    /// Keeps the turn beyond the handler, until what is returned is dropped.
+    pub(crate) fn hold_turn(&mut self) -> HeldTurn {
+        self.turn_is_held = true;
+        HeldTurn(self.turn())
     }
 
     /// The sender's network address; `None` for a call within the process.
@@ -95,6 +114,11 @@ impl ServerContext {
     /// The metadata that came with this request.
     pub fn metadata(&self) -> &MetadataMap {
         self.metadata.get_or_init(|| Envelope::metadata(&self.request.entries))
+    }
+
+    pub(crate) fn metadata_mut(&mut self) -> &mut MetadataMap {
+        self.metadata();
+        self.metadata.get_mut().expect("initialized in the line above")
     }
 
     /// The metadata that the sender gave when it connected.
@@ -170,7 +194,38 @@ impl Drop for ServerContext {
         if *self.asked_for_cancellation.get_mut() {
             self.session.forget_cancellation(self.request.id);
         }
-        self.release();
+        if !self.turn_is_held {
+            self.release();
+        }
+    }
+}
+
+/// The turn of a request: while it is not released, no other request of the same sender starts.
+#[derive(Clone)]
+pub struct Turn {
+    session: Arc<Session>,
+    number: u64,
+}
+
+impl Turn {
+    /// Lets the next request of the same sender start. Idempotent.
+    pub fn release(&self) {
+        self.session.pass(self.number);
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// Releases a turn when it is dropped.
+pub(crate) struct HeldTurn(Turn);
+
+impl Drop for HeldTurn {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 

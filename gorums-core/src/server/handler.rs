@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use tonic::Status;
 
@@ -17,19 +17,21 @@ use crate::id::MessageId;
 use crate::method::{CallType, Method};
 use crate::server::context::ServerContext;
 use crate::server::dispatch::MAX_REPLY_BYTES;
+use crate::server::interceptor::{AnyInterceptor, Facts, Interceptor, MessageType, Outcome, intercepted};
 use crate::server::session::Session;
 use crate::wire::{self, RpcStatus};
 
 /// A handler at work. It replies by itself.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-type Start = Box<dyn Fn(ServerContext, Bytes, Replier) -> Running + Send + Sync>;
+pub(crate) type Start = Box<dyn Fn(ServerContext, Bytes, Replier) -> Running + Send + Sync>;
 
 /// One method of a server.
 pub(crate) struct Handler {
     name: &'static str,
     call_type: CallType,
     idempotent: bool,
+    facts: Facts,
     start: Start,
 }
 
@@ -50,6 +52,11 @@ impl Handler {
     pub(crate) fn start(&self, context: ServerContext, payload: Bytes, replier: Replier) -> Running {
         (self.start)(context, payload, replier)
     }
+
+    /// The same method, started in another way.
+    pub(crate) fn wrap(self, wrap: impl FnOnce(Facts, Start) -> Start) -> Self {
+        Self { start: wrap(self.facts, self.start), ..self }
+    }
 }
 
 /// A service that a [`Server`](crate::Server) can offer. Implemented by generated code.
@@ -67,11 +74,26 @@ pub trait Service: Sized {
 #[derive(Default)]
 pub struct Methods {
     table: HashMap<&'static str, Handler>,
+    interceptors: Vec<Box<dyn AnyInterceptor>>,
 }
 
 impl Methods {
     pub(crate) fn get(&self, name: &str) -> Option<&Handler> {
         self.table.get(name)
+    }
+
+    pub(crate) fn add_interceptor(&mut self, interceptor: impl Interceptor) {
+        self.interceptors.push(Box::new(interceptor));
+    }
+
+    /// Puts the interceptors around all methods, whichever was added first. Without any, methods are started as they are.
+    pub(crate) fn finish(mut self) -> Arc<Self> {
+        if !self.interceptors.is_empty() {
+            let interceptors = Arc::from(std::mem::take(&mut self.interceptors));
+            let wrap = |(name, handler)| (name, intercepted(handler, Arc::clone(&interceptors)));
+            self.table = self.table.into_iter().map(wrap).collect();
+        }
+        Arc::new(self)
     }
 
     /// Adds a method with one reply to each request.
@@ -122,7 +144,7 @@ impl Methods {
         Fut: Future<Output = Result<(), Status>> + Send + 'static,
     {
         let start = start(method, service, move |service, context, request, replier| {
-            let updates = Updates { method, replier: replier.clone(), response: PhantomData };
+            let updates = Updates { method, replier: replier.to_caller(), response: PhantomData };
             let handling = handle(service, context, request, updates);
             async move {
                 match handling.await {
@@ -156,8 +178,11 @@ impl Methods {
     }
 
     fn insert<Req, Resp>(&mut self, method: &'static Method<Req, Resp>, start: Start) {
-        let (call_type, idempotent) = (method.call_type(), method.is_idempotent());
-        let handler = Handler { name: method.name(), call_type, idempotent, start };
+        let (name, call_type, idempotent) = (method.name(), method.call_type(), method.is_idempotent());
+        let streaming = call_type == CallType::StreamingQuorumCall;
+        let reply = if streaming { MessageType::of::<()>() } else { MessageType::of::<Resp>() };
+        let facts = Facts { method: name, call_type, request: MessageType::of::<Req>(), reply };
+        let handler = Handler { name, call_type, idempotent, facts, start };
         self.table.insert(method.name(), handler);
     }
 }
@@ -194,7 +219,7 @@ where
                 }
             });
             if let Err(panic) = handling.catch_unwind().await {
-                let reason = text(&*panic);
+                let reason = panic_text(&*panic);
                 tracing::error!(method = method.name(), reason, "handler panicked");
                 on_panic.refuse(&Status::internal(format!("the handler of {} panicked", method.name())));
             }
@@ -202,7 +227,7 @@ where
     })
 }
 
-fn text(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
@@ -214,38 +239,74 @@ pub(crate) struct Replier {
     id: MessageId,
     method: &'static str,
     one_way: bool,
+    /// Interceptors want to see the reply first.
+    outcome: Option<Arc<Outcome>>,
 }
 
 impl Replier {
     pub(crate) fn new(session: Arc<Session>, id: MessageId, handler: &Handler) -> Self {
-        Self { session, id, method: handler.name, one_way: handler.is_one_way() }
+        Self { session, id, method: handler.name, one_way: handler.is_one_way(), outcome: None }
+    }
+
+    /// A way back that ends at the interceptors.
+    pub(crate) fn reporting_to(&self, outcome: Arc<Outcome>) -> Self {
+        Self { outcome: Some(outcome), ..self.clone() }
+    }
+
+    /// The way back that passes the interceptors by.
+    fn to_caller(&self) -> Self {
+        Self { outcome: None, ..self.clone() }
     }
 
     fn reply<Req, Resp>(&self, method: &Method<Req, Resp>, response: &Resp) -> bool {
         let len = (method.response.len)(response);
+        if let Some(outcome) = &self.outcome {
+            let mut payload = BytesMut::with_capacity(len);
+            (method.response.encode)(response, &mut payload);
+            return outcome.set(Ok(payload.freeze())).is_ok();
+        }
+        self.send(len, |buf| (method.response.encode)(response, buf))
+    }
+
+    /// Sends a reply that interceptors have seen.
+    pub(crate) fn reply_encoded(&self, payload: &Bytes) {
+        if !self.one_way {
+            self.send(payload.len(), |buf| buf.extend_from_slice(payload));
+        }
+    }
+
+    fn send(&self, len: usize, encode: impl FnOnce(&mut BytesMut)) -> bool {
         let limit = self.session.max_message_size();
         if len + wire::overhead(self.method) > limit {
             let reason = format!("a reply of {len} bytes is longer than the limit of {limit}");
             self.refuse(&Status::resource_exhausted(reason));
             return true;
         }
-        self.session.reply(self.id, self.method, len, |buf| (method.response.encode)(response, buf))
+        self.session.reply(self.id, self.method, len, encode)
     }
 
-    fn end(&self) {
-        self.session.reply_end(self.id, self.method);
+    pub(crate) fn end(&self) {
+        if self.outcome.is_none() {
+            self.session.reply_end(self.id, self.method);
+        }
     }
 
     /// Answers with an error, unless the caller expects no answer.
     pub(crate) fn refuse(&self, status: &Status) {
-        if !self.one_way {
-            self.refuse_always(status);
+        match &self.outcome {
+            // The first answer counts.
+            Some(outcome) => drop(outcome.set(Err(status.clone()))),
+            None if self.one_way => {}
+            None => self.session.reply_status(self.id, self.method, &RpcStatus::from_status(status)),
         }
     }
 
     /// Answers with an error also to a one-way message, as Go Gorums does to one that it cannot decode.
     fn refuse_always(&self, status: &Status) {
-        self.session.reply_status(self.id, self.method, &RpcStatus::from_status(status));
+        self.refuse(status);
+        if self.one_way {
+            self.session.reply_status(self.id, self.method, &RpcStatus::from_status(status));
+        }
     }
 }
 

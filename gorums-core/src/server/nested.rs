@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use futures_util::future::Either;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -53,9 +54,15 @@ impl Current {
         Self { session, id, turn, method, deadline, awaited, asked_for_cancellation }
     }
 
-    /// Handles the request.
+    /// Handles the request. Handlers run within the scope of their interceptors, if they have any.
     pub(crate) fn scope<F: Future>(self, handling: F) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(self, handling)
+        let same = |current: &Self| {
+            (current.id == self.id && Arc::ptr_eq(&current.session, &self.session)).then_some(())
+        };
+        match current(same) {
+            Some(()) => Either::Right(handling),
+            None => Either::Left(CURRENT.scope(self, handling)),
+        }
     }
 }
 

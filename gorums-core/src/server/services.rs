@@ -37,7 +37,7 @@ impl Services {
     }
 
     pub(crate) fn offer(&self, methods: Methods) {
-        *self.slot.methods.lock() = Some(Arc::new(methods));
+        *self.slot.methods.lock() = Some(methods.finish());
         self.slot.offered.cancel();
     }
 
