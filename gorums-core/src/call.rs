@@ -6,6 +6,7 @@
 
 mod correctable;
 mod flight;
+mod intercept;
 mod oneway;
 mod options;
 mod own_turn;
@@ -18,6 +19,7 @@ mod streaming;
 pub(crate) mod tally;
 
 pub use self::correctable::Correctable;
+pub use self::intercept::{CallInterceptor, NodeRequest};
 pub use self::oneway::{Multicast, Unicast};
 pub use self::quorum::{QuorumCall, QuorumFunctionFuture, QuorumFuture};
 pub use self::reach::Reach;

@@ -32,8 +32,9 @@ pub use tonic::{Code, Status};
 
 pub use crate::call::tally::Quorum;
 pub use crate::call::{
-    Correctable, Decision, Multicast, NodeReply, QuorumCall, QuorumFunction, QuorumFunctionFuture,
-    QuorumFuture, Reach, ReachWith, Replies, ReplySet, Rpc, RpcFuture, StreamingCall, Unicast,
+    CallInterceptor, Correctable, Decision, Multicast, NodeReply, NodeRequest, QuorumCall, QuorumFunction,
+    QuorumFunctionFuture, QuorumFuture, Reach, ReachWith, Replies, ReplySet, Rpc, RpcFuture, StreamingCall,
+    Unicast,
 };
 pub use crate::channel::link::Backoff;
 pub use crate::channel::queue::{Overflow, QueueCounts, QueueLimits};

@@ -5,13 +5,12 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_util::Stream;
 use futures_util::task::noop_waker_ref;
 
-use crate::call::replies::{NodeReply, Replies};
+use crate::call::intercept::Received;
+use crate::call::replies::Replies;
 use crate::error::{NodeError, QuorumError, QuorumErrorKind};
 
 /// A call whose result improves with each reply: the *level* is the number of successful replies so far, and
@@ -33,7 +32,10 @@ pub struct Correctable<Resp> {
 
 impl<Resp> Correctable<Resp> {
     pub(crate) fn new(replies: Replies<Resp>, target: usize) -> Self {
-        replies.call().keep_newest();
+        // Interceptors are to see every reply.
+        if !replies.call().is_intercepted() {
+            replies.call().keep_newest();
+        }
         let (method, size) = (replies.call().method(), replies.size());
         Self {
             replies: Some(replies),
@@ -114,19 +116,20 @@ impl<Resp> Correctable<Resp> {
                 self.end();
                 return Poll::Ready(());
             }
-            match Pin::new(replies).poll_next(cx) {
+            match replies.poll_received(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(reply)) => self.take(reply),
+                Poll::Ready(Some((_, received))) => self.take(received),
                 Poll::Ready(None) => self.end(),
             }
         }
         Poll::Ready(())
     }
 
-    fn take(&mut self, reply: NodeReply<Resp>) {
-        match reply.result {
-            Ok(value) => {
-                let replaced = self.replies.as_ref().map_or(0, Replies::take_dropped);
+    fn take(&mut self, received: Received<Resp>) {
+        match received {
+            Received::Given(Ok(value)) => {
+                let dropped = self.replies.as_ref().filter(|replies| !replies.call().is_intercepted());
+                let replaced = dropped.map_or(0, Replies::take_dropped);
                 self.level += 1 + replaced;
                 self.latest = Some(value);
                 if self.level >= self.target
@@ -135,13 +138,13 @@ impl<Resp> Correctable<Resp> {
                     replies.call_mut().reached();
                 }
             }
-            Err(error) => self.failures.push(error),
+            Received::Given(Err(error)) | Received::LeftOut(error) => self.failures.push(error),
         }
     }
 
     fn end(&mut self) {
         let Some(mut replies) = self.replies.take() else { return };
-        replies.close().for_each(|reply| self.take(reply));
+        replies.close().for_each(|(_, received)| self.take(received));
         let (_, rest) = QuorumErrorKind::Incomplete.given(&self.failures);
         let unsettled = replies.call().unsettled(&rest);
         self.failures.extend(unsettled.into_iter().map(|(_, error)| error));

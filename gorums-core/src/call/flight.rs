@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use crate::call::intercept::{CallInterceptor, Chain, Own, Received, ReplyChain};
 use crate::call::options::{CallOptions, Timeout};
 use crate::call::tally::{Outcome, Tally};
 use crate::channel::queue::{Awaits, Outgoing, Overflow};
@@ -30,11 +31,17 @@ pub(crate) struct Description<Req: 'static, Resp: 'static> {
     pub(crate) method: &'static Method<Req, Resp>,
     pub(crate) request: Req,
     pub(crate) options: CallOptions,
+    /// Most calls have none.
+    interceptors: Option<Box<Chain<Req, Resp>>>,
 }
 
 impl<Req, Resp> Description<Req, Resp> {
     pub(crate) fn new(targets: Targets, method: &'static Method<Req, Resp>, request: Req) -> Self {
-        Self { targets, method, request, options: CallOptions::default() }
+        Self { targets, method, request, options: CallOptions::default(), interceptors: None }
+    }
+
+    pub(crate) fn add_interceptor(&mut self, takes_replies: bool, link: impl CallInterceptor<Req, Resp>) {
+        self.interceptors.get_or_insert_default().add(takes_replies, link);
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -46,9 +53,11 @@ impl<Req, Resp> Description<Req, Resp> {
         self.start(Mode::Each)
     }
 
-    /// Starts a call with one reply of each node, of which the tally's decision is reported.
+    /// Starts a call with one reply of each node, of which the tally's decision is reported; or every one, if
+    /// interceptors may change what it counts as.
     pub(crate) fn start_counted(self, tally: Tally) -> Call<Resp> {
-        self.start(Mode::Counted(tally))
+        let takes_replies = self.interceptors.as_ref().is_some_and(|chain| chain.takes_replies());
+        self.start(if takes_replies { Mode::Each } else { Mode::Counted(tally) })
     }
 
     /// Starts a call with any number of replies of each node.
@@ -59,9 +68,13 @@ impl<Req, Resp> Description<Req, Resp> {
 
     /// Starts a one-way call that ends when the tally is decided about the hand-over. Gives back the requests
     /// that want to wait until there is room for them.
-    pub(crate) fn start_handover(self, tally: Tally) -> (Call<Resp>, Vec<(Node, Outgoing)>) {
+    pub(crate) fn start_handover(
+        self,
+        tally: Tally,
+        own: &[Own<Req>],
+    ) -> (Call<Resp>, Vec<(Node, Outgoing)>) {
         let mut waiting = Vec::new();
-        let call = self.start_with(Mode::Handover(tally), |node, request, fault| {
+        let call = self.start_with(Mode::Handover(tally), own, |node, request, fault| {
             let waits = request.overflow == Overflow::Wait && matches!(fault.kind, NodeErrorKind::QueueFull);
             if waits { waiting.push((node.clone(), request.clone())) } else { fail(node, request, fault) }
         });
@@ -82,11 +95,17 @@ impl<Req, Resp> Description<Req, Resp> {
         self.targets.iter().next().map_or(Duration::ZERO, |node| node.channel().pool().options().timeout)
     }
 
-    fn start(self, mode: Mode) -> Call<Resp> {
-        self.start_with(mode, fail)
+    fn start(mut self, mode: Mode) -> Call<Resp> {
+        let own = self.own_requests();
+        self.start_with(mode, &own, fail)
     }
 
-    fn start_with(self, mode: Mode, failed: impl FnMut(&Node, &Outgoing, Fault)) -> Call<Resp> {
+    fn start_with(
+        self,
+        mode: Mode,
+        own: &[Own<Req>],
+        failed: impl FnMut(&Node, &Outgoing, Fault),
+    ) -> Call<Resp> {
         let now = Instant::now();
         let streaming = matches!(mode, Mode::Streaming { .. });
         let (deadline, caller) = match mode {
@@ -111,27 +130,38 @@ impl<Req, Resp> Description<Req, Resp> {
             reached: false,
             refused: RawReplies::new(),
             closed: None,
+            interceptors: None,
         };
         let Some(pool) = call.pool() else { return call };
         if let Some(id) = pool.pending().register(Entry::new(self.targets.clone(), mode, now)) {
             call.id = Some(id);
-            self.offer(id, awaits, deadline, now, failed);
+            self.offer(id, awaits, (deadline, now), own, failed);
         } else {
             let full = || Err(Fault::unsent(NodeErrorKind::QueueFull, None));
             call.refused =
                 (0..self.targets.len()).map(|target| RawReply { target, result: full() }).collect();
         }
+        let chain = self.interceptors.filter(|chain| chain.takes_replies());
+        call.interceptors = chain.map(|chain| chain as Box<dyn ReplyChain<Resp>>);
         call
     }
 
+    /// What interceptors change about the request for each node; nothing if there are none. To be asked before the call
+    /// is registered, as interceptors are code of the user.
+    pub(crate) fn own_requests(&mut self) -> Vec<Own<Req>> {
+        let Some(chain) = &mut self.interceptors else { return Vec::new() };
+        let metadata = self.options.metadata.as_deref();
+        self.targets.iter().map(|node| chain.request(node, &self.request, metadata)).collect()
+    }
+
     /// Offers the request to every node for which nobody waits. Gives back what went wrong.
-    pub(crate) fn start_unwatched(&self) -> Vec<NodeError> {
+    pub(crate) fn start_unwatched(&self, own: &[Own<Req>]) -> Vec<NodeError> {
         let mut errors = Vec::new();
         if let Some(node) = self.targets.iter().next() {
             let id = node.channel().pool().pending().one_way_id();
             let now = Instant::now();
-            self.offer(id, Awaits::Nothing, self.own_deadline(now), now, |target, _, fault| {
-                errors.push(fault.at(target.id(), target.channel().address().clone()));
+            self.offer(id, Awaits::Nothing, (self.own_deadline(now), now), own, |target, _, fault| {
+                errors.push(fault.of(target));
             });
         }
         errors
@@ -141,14 +171,16 @@ impl<Req, Resp> Description<Req, Resp> {
         &self,
         id: MessageId,
         awaits: Awaits,
-        deadline: Option<Instant>,
-        now: Instant,
+        (deadline, now): (Option<Instant>, Instant),
+        own: &[Own<Req>],
         mut failed: impl FnMut(&Node, &Outgoing, Fault),
     ) {
-        let frame = self.encode(id, deadline.map(|deadline| deadline.saturating_duration_since(now)));
-        let request = Outgoing {
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let is_shared = own.is_empty() || own.iter().any(Own::is_shared);
+        let shared = if is_shared { self.encode(id, timeout, None) } else { Bytes::new() };
+        let mut request = Outgoing {
             id,
-            frame,
+            frame: shared,
             deadline: deadline.unwrap_or(now + NEVER),
             awaits,
             overflow: self.options.overflow,
@@ -156,7 +188,16 @@ impl<Req, Resp> Description<Req, Resp> {
             wait_for_ready: self.options.wait_for_ready,
             sent_before: false,
         };
-        for target in self.targets.iter() {
+        let shared = if own.is_empty() { Bytes::new() } else { request.frame.clone() };
+        for (index, target) in self.targets.iter().enumerate() {
+            if let Some(own) = own.get(index) {
+                if own.skipped {
+                    failed(target, &request, Fault::unsent(NodeErrorKind::Skipped, None));
+                    continue;
+                }
+                request.frame =
+                    if own.is_shared() { shared.clone() } else { self.encode(id, timeout, Some(own)) };
+            }
             let limit = target.channel().pool().options().transport.max_message_size;
             let offered = match too_long(request.frame.len() - wire::PREFIX, limit) {
                 Some(fault) => Err(fault),
@@ -168,12 +209,13 @@ impl<Req, Resp> Description<Req, Resp> {
         }
     }
 
-    fn encode(&self, id: MessageId, timeout: Option<Duration>) -> Bytes {
-        let metadata = self.options.metadata.as_deref();
+    fn encode(&self, id: MessageId, timeout: Option<Duration>, own: Option<&Own<Req>>) -> Bytes {
+        let message = own.and_then(|own| own.message.as_ref()).unwrap_or(&self.request);
+        let metadata = own.and_then(|own| own.metadata.as_deref()).or(self.options.metadata.as_deref());
         let outline = wire::Outline { id: id.to_wire(), method: self.method.name(), timeout, metadata };
-        let len = (self.method.request.len)(&self.request);
+        let len = (self.method.request.len)(message);
         let mut frame = BytesMut::new();
-        wire::encode(&mut frame, &outline, len, |buf| (self.method.request.encode)(&self.request, buf));
+        wire::encode(&mut frame, &outline, len, |buf| (self.method.request.encode)(message, buf));
         frame.freeze()
     }
 }
@@ -185,7 +227,7 @@ impl<Req: fmt::Debug, Resp> fmt::Debug for Description<Req, Resp> {
             .field("method", &self.method)
             .field("request", &self.request)
             .field("options", &self.options)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -219,6 +261,8 @@ pub(crate) struct Call<Resp> {
     refused: RawReplies,
     /// What was in the table, once the call was taken out of it.
     closed: Option<Entry>,
+    /// What replies go through.
+    interceptors: Option<Box<dyn ReplyChain<Resp>>>,
 }
 
 impl<Resp> Call<Resp> {
@@ -294,6 +338,26 @@ impl<Resp> Call<Resp> {
         self.with(Entry::take_dropped).unwrap_or_default()
     }
 
+    /// Whether replies may be changed before they count.
+    pub(crate) fn is_intercepted(&self) -> bool {
+        self.interceptors.is_some()
+    }
+
+    /// What the call has got from one node; `None` if that is nothing.
+    pub(crate) fn receive(&mut self, reply: RawReply) -> Option<Received<Resp>> {
+        let target = reply.target;
+        let reply = self.decode(reply);
+        self.pass(target, reply)
+    }
+
+    /// The deadline has passed for one node.
+    pub(crate) fn pass(&mut self, target: usize, reply: Result<Resp, NodeError>) -> Option<Received<Resp>> {
+        match &mut self.interceptors {
+            Some(chain) => chain.receive(self.targets.get(target), reply, !self.streaming),
+            None => Some(Received::Given(reply)),
+        }
+    }
+
     /// The reply of one node, decoded.
     pub(crate) fn decode(&self, reply: RawReply) -> Result<Resp, NodeError> {
         let fault = match reply.result {
@@ -338,16 +402,14 @@ impl<Resp> Call<Resp> {
             }
             // That there is no connection says more than that nobody waited for one.
             let down = self.targets.get(target).channel().down_because();
-            let fault = match (down, kind) {
-                (Some(source), NodeErrorKind::Cancelled) if !sent => {
+            let fault =
+                if let Some(source) = down.filter(|_| !sent && matches!(kind, NodeErrorKind::Cancelled)) {
                     Fault::unsent(NodeErrorKind::Unavailable, Some(source))
-                }
-                (_, NodeErrorKind::DeadlineExceeded) => {
-                    let source = nested::turn_held(self.targets.get(target).channel());
-                    Fault { kind: kind.clone(), source, sent }
-                }
-                _ => Fault { kind: kind.clone(), source: None, sent },
-            };
+                } else {
+                    let late = matches!(kind, NodeErrorKind::DeadlineExceeded);
+                    let held = late.then(|| nested::turn_held(self.targets.get(target).channel())).flatten();
+                    if sent { Fault::sent(kind.clone(), held) } else { Fault::unsent(kind.clone(), held) }
+                };
             errors.push((target, self.error(target, fault)));
         }
         errors

@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, Either, join_all, select};
 use tokio::time::Instant;
 
 use crate::call::flight::{Description, fail};
+use crate::call::intercept::{Own, request_interceptors};
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
 use crate::call::tally::{Quorum, Tally};
@@ -18,9 +19,12 @@ use crate::node::{Node, Targets};
 
 impl<Req> Description<Req, ()> {
     /// Starts the call and waits for the hand-over. Where there is no room, waits for that too if it is to.
-    async fn hand_over(self, quorum: Quorum) -> Result<(), QuorumError> {
+    async fn hand_over(mut self, quorum: Quorum) -> Result<(), QuorumError> {
+        let own = self.own_requests();
+        let Some(quorum) = among_called(quorum, &own) else { return Ok(()) };
         let tally = Tally::new(quorum, self.size());
-        let (call, waiting) = self.start_handover(tally);
+        let (call, waiting) = self.start_handover(tally, &own);
+        drop(own);
         let progress = Counted::new(quorum, &call);
         let reach = Reach::new(call, progress, QuorumErrorKind::SendFailure);
         if waiting.is_empty() {
@@ -31,6 +35,15 @@ impl<Req> Description<Req, ()> {
             Either::Left((result, _)) => result,
             Either::Right((_, reach)) => reach.await,
         }
+    }
+}
+
+/// What a quorum means for a one-way call that skips nodes: all are all others. `None` if there is nothing to be done.
+fn among_called<Req>(quorum: Quorum, own: &[Own<Req>]) -> Option<Quorum> {
+    match own.iter().filter(|own| !own.skipped).count() {
+        called if called == own.len() || quorum != Quorum::All => Some(quorum),
+        0 => None,
+        called => Some(Quorum::Threshold(called)),
     }
 }
 
@@ -81,7 +94,7 @@ impl<Req> Unicast<Req> {
     /// The message was not taken: the queue is full, the node is down or closed. A connection that breaks
     /// later goes unnoticed.
     pub fn send(self) -> Result<(), NodeError> {
-        self.description.start_unwatched().into_iter().next().map_or(Ok(()), Err)
+        self.description.start_unwatched(&[]).into_iter().next().map_or(Ok(()), Err)
     }
 }
 
@@ -112,7 +125,8 @@ impl<Req: fmt::Debug> fmt::Debug for Unicast<Req> {
 /// A call to all nodes of a configuration, without replies.
 ///
 /// Awaited, it resolves when the message was handed to the transport of every node, or of as many as were
-/// chosen on the configuration; which is no proof that it arrives.
+/// chosen on the configuration; which is no proof that it arrives. Nodes that a mapping skips are not waited for, and
+/// a message for nobody is a success.
 #[must_use = "a call does nothing until it is awaited or `send()` is called"]
 pub struct Multicast<Req: 'static> {
     description: Description<Req, ()>,
@@ -130,6 +144,7 @@ impl<Req> Multicast<Req> {
     }
 
     oneway_options!();
+    request_interceptors!();
 
     /// Queues the message for every node now, without waiting for anything.
     ///
@@ -137,10 +152,12 @@ impl<Req> Multicast<Req> {
     ///
     /// [`QuorumErrorKind::SendFailure`] if fewer nodes took the message than were asked for; it still goes to
     /// those that did. A connection that breaks later goes unnoticed.
-    pub fn send(self) -> Result<(), QuorumError> {
+    pub fn send(mut self) -> Result<(), QuorumError> {
         let size = self.description.size();
-        let needed = self.quorum.needed(size);
-        let errors = self.description.start_unwatched();
+        let own = self.description.own_requests();
+        let Some(quorum) = among_called(self.quorum, &own) else { return Ok(()) };
+        let needed = quorum.needed(size);
+        let errors = self.description.start_unwatched(&own);
         let taken = size - errors.len();
         if size > 0 && taken >= needed {
             return Ok(());

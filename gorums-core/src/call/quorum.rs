@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::call::correctable::Correctable;
 use crate::call::flight::Description;
+use crate::call::intercept::call_interceptors;
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
 use crate::call::replies::Replies;
@@ -35,6 +36,7 @@ impl<Req, Resp, Q> QuorumCall<Req, Resp, Q> {
     }
 
     common_options!();
+    call_interceptors!(Resp);
 
     /// Waits for the first successful reply.
     pub fn first(self) -> QuorumFuture<Req, Resp> {

@@ -9,6 +9,7 @@ use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::call::flight::Call;
+use crate::call::intercept::Received;
 use crate::call::tally::{Outcome, Quorum, Tally};
 use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::router::entry::{Look, RawReplies};
@@ -122,6 +123,14 @@ impl<Resp> Counted<Resp> {
         }
     }
 
+    /// Counts what the call has got from a node. What was left out is not a success, and has no value.
+    pub(crate) fn receive(&mut self, target: usize, received: Received<Resp>) {
+        match received {
+            Received::Given(result) => self.add(target, result),
+            Received::LeftOut(error) => self.add(target, Err(error)),
+        }
+    }
+
     /// Ends the call without its quorum. It was closed before.
     fn fail<T>(&mut self, call: &mut Call<T>, kind: QuorumErrorKind) -> QuorumError {
         let mut errors = std::mem::take(&mut self.errors);
@@ -157,23 +166,36 @@ fn close<Resp>(
 ) -> Result<Resp, QuorumError> {
     let last = call.close();
     count(call, progress, last);
-    match (progress.tally.outcome(), progress.value.take()) {
-        (Outcome::Reached, Some(value)) => {
-            call.reached();
-            Ok(value)
+    // Interceptors may make a reply of the error of a node that is late.
+    let late = if failure == QuorumErrorKind::DeadlineExceeded && call.is_intercepted() {
+        call.unsettled(&NodeErrorKind::DeadlineExceeded)
+    } else {
+        Vec::new()
+    };
+    let late_counted = !late.is_empty();
+    for (target, error) in late {
+        if let Some(received) = call.pass(target, Err(error)) {
+            progress.receive(target, received);
         }
-        _ => Err(progress.fail(call, failure)),
     }
+    if let (Outcome::Reached, Some(value)) = (progress.tally.outcome(), progress.value.take()) {
+        call.reached();
+        return Ok(value);
+    }
+    if late_counted {
+        call.end();
+    }
+    Err(progress.fail(call, failure))
 }
 
-fn count<Resp>(call: &Call<Resp>, progress: &mut Counted<Resp>, replies: RawReplies) {
+fn count<Resp>(call: &mut Call<Resp>, progress: &mut Counted<Resp>, replies: RawReplies) {
     for reply in replies {
         let (target, counted_as_success) = (reply.target, reply.result.is_ok());
-        let result = call.decode(reply);
-        if counted_as_success && result.is_err() {
+        let Some(received) = call.receive(reply) else { continue };
+        if counted_as_success && !matches!(received, Received::Given(Ok(_))) {
             call.retract();
         }
-        progress.add(target, result);
+        progress.receive(target, received);
     }
 }
 

@@ -10,6 +10,7 @@ use futures_util::stream::FusedStream;
 
 use crate::call::correctable::Correctable;
 use crate::call::flight::Call;
+use crate::call::intercept::Received;
 use crate::call::reach::{Counted, Deadline, Reach};
 use crate::call::reply_set::{QuorumFunction, ReachWith};
 use crate::call::tally::{Outcome, Quorum};
@@ -44,7 +45,7 @@ pub struct Replies<Resp> {
     call: Call<Resp>,
     /// Made when there is something to wait for.
     deadline: Option<Pin<Box<Deadline>>>,
-    waiting: std::vec::IntoIter<(usize, NodeReply<Resp>)>,
+    waiting: std::vec::IntoIter<(usize, Received<Resp>)>,
     /// The successes and errors that were read, for terminals that are used afterwards.
     counted: Counted<()>,
     ended: bool,
@@ -76,10 +77,13 @@ impl<Resp> Replies<Resp> {
     }
 
     /// Ends the call. Gives what has arrived and was not read: it has to be accounted for.
-    pub(crate) fn close(&mut self) -> impl Iterator<Item = NodeReply<Resp>> + use<Resp> {
+    pub(crate) fn close(&mut self) -> impl Iterator<Item = (NodeId, Received<Resp>)> + use<Resp> {
+        let mut all: Vec<_> = std::mem::take(&mut self.waiting).collect();
         let last = self.call.close();
-        let last: Vec<_> = last.into_iter().map(|reply| decode(&self.call, reply)).collect();
-        std::mem::take(&mut self.waiting).chain(last).map(|(_, reply)| reply)
+        all.extend(last.into_iter().filter_map(|reply| receive(&mut self.call, reply)));
+        let named: Vec<_> =
+            all.into_iter().map(|(target, received)| (self.call.node(target), received)).collect();
+        named.into_iter()
     }
 
     pub(crate) fn call(&self) -> &Call<Resp> {
@@ -123,10 +127,10 @@ impl<Resp> Replies<Resp> {
     /// What was read before counts, but its value is gone: one more reply is needed for a value.
     fn reach(self, quorum: Quorum) -> Reach<Resp> {
         let mut progress = self.counted.continued(quorum, self.call.size());
-        for (target, reply) in self.waiting {
-            progress.add(target, reply.result);
+        for (target, received) in self.waiting {
+            progress.receive(target, received);
         }
-        if progress.tally.outcome() == Outcome::Pending {
+        if progress.tally.outcome() == Outcome::Pending && !self.call.is_intercepted() {
             self.call.count(progress.tally);
         }
         Reach::new(self.call, progress, QuorumErrorKind::Incomplete)
@@ -135,7 +139,7 @@ impl<Resp> Replies<Resp> {
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let call = &mut self.call;
         let received: Vec<_> = match call.look(cx.waker()) {
-            Look::Replies(replies) => replies.into_iter().map(|reply| decode(call, reply)).collect(),
+            Look::Replies(replies) => replies.into_iter().filter_map(|reply| receive(call, reply)).collect(),
             Look::Done => {
                 self.ended = true;
                 call.end();
@@ -147,10 +151,10 @@ impl<Resp> Replies<Resp> {
                 self.ended = true;
                 let last = call.close();
                 let late = call.unsettled(&overdue.into());
-                let late = late
-                    .into_iter()
-                    .map(|(target, error)| (target, NodeReply { node: error.node(), result: Err(error) }));
-                let all = last.into_iter().map(|reply| decode(call, reply)).chain(late).collect();
+                let mut all: Vec<_> = last.into_iter().filter_map(|reply| receive(call, reply)).collect();
+                for (target, error) in late {
+                    all.extend(call.pass(target, Err(error)).map(|received| (target, received)));
+                }
                 call.end();
                 all
             }
@@ -160,26 +164,44 @@ impl<Resp> Replies<Resp> {
     }
 }
 
-fn decode<Resp>(call: &Call<Resp>, reply: RawReply) -> (usize, NodeReply<Resp>) {
-    let (target, node) = (reply.target, call.node(reply.target));
-    (target, NodeReply { node, result: call.decode(reply) })
+fn receive<Resp>(call: &mut Call<Resp>, reply: RawReply) -> Option<(usize, Received<Resp>)> {
+    let target = reply.target;
+    call.receive(reply).map(|received| (target, received))
+}
+
+impl<Resp> Replies<Resp> {
+    /// The next that the call has got from a node, with what was left out.
+    pub(crate) fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NodeId, Received<Resp>)>> {
+        loop {
+            if let Some((target, received)) = self.waiting.next() {
+                let counted = match &received {
+                    Received::Given(result) => result.as_ref().map(|_| ()).map_err(NodeError::clone),
+                    Received::LeftOut(error) => Err(error.clone()),
+                };
+                self.counted.add(target, counted);
+                return Poll::Ready(Some((self.call.node(target), received)));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            if self.receive(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
 }
 
 impl<Resp> Stream for Replies<Resp> {
     type Item = NodeReply<Resp>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NodeReply<Resp>>> {
-        let this = &mut *self;
         loop {
-            if let Some((target, reply)) = this.waiting.next() {
-                this.counted.add(target, reply.result.as_ref().map(|_| ()).map_err(NodeError::clone));
-                return Poll::Ready(Some(reply));
-            }
-            if this.ended {
-                return Poll::Ready(None);
-            }
-            if this.receive(cx).is_pending() {
-                return Poll::Pending;
+            match ready!(self.poll_received(cx)) {
+                Some((node, Received::Given(result))) => {
+                    return Poll::Ready(Some(NodeReply { node, result }));
+                }
+                Some((_, Received::LeftOut(_))) => {}
+                None => return Poll::Ready(None),
             }
         }
     }

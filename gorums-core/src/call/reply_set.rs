@@ -4,8 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_util::Stream;
-
+use crate::call::intercept::Received;
 use crate::call::replies::{NodeReply, Replies};
 use crate::error::{NodeError, QuorumError, QuorumErrorKind};
 use crate::id::NodeId;
@@ -16,24 +15,26 @@ pub struct ReplySet<Resp> {
     size: usize,
     successes: Vec<(NodeId, Resp)>,
     failures: Vec<NodeError>,
+    left_out: Vec<NodeError>,
 }
 
 impl<Resp> ReplySet<Resp> {
     fn new(size: usize) -> Self {
-        Self { size, successes: Vec::with_capacity(size), failures: Vec::new() }
+        Self { size, successes: Vec::with_capacity(size), failures: Vec::new(), left_out: Vec::new() }
     }
 
     /// The replies of a configuration of `size` nodes, to test quorum functions with.
     pub fn from_replies(size: usize, replies: impl IntoIterator<Item = NodeReply<Resp>>) -> Self {
         let mut set = Self::new(size);
-        replies.into_iter().for_each(|reply| set.add(reply));
+        replies.into_iter().for_each(|reply| set.add((reply.node, Received::Given(reply.result))));
         set
     }
 
-    fn add(&mut self, reply: NodeReply<Resp>) {
-        match reply.result {
-            Ok(value) => self.successes.push((reply.node, value)),
-            Err(error) => self.failures.push(error),
+    fn add(&mut self, (node, received): (NodeId, Received<Resp>)) {
+        match received {
+            Received::Given(Ok(value)) => self.successes.push((node, value)),
+            Received::Given(Err(error)) if !error.is_left_out() => self.failures.push(error),
+            Received::Given(Err(error)) | Received::LeftOut(error) => self.left_out.push(error),
         }
     }
 
@@ -67,9 +68,15 @@ impl<Resp> ReplySet<Resp> {
         self.failures.len()
     }
 
+    /// The nodes that the call's own interceptors have skipped, or whose reply they left out: neither successes nor
+    /// failures.
+    pub fn left_out(&self) -> &[NodeError] {
+        &self.left_out
+    }
+
     /// How many nodes may still reply. Of use for calls with one reply from each node.
     pub fn outstanding(&self) -> usize {
-        self.size.saturating_sub(self.successes.len() + self.failures.len())
+        self.size.saturating_sub(self.successes.len() + self.failures.len() + self.left_out.len())
     }
 }
 
@@ -142,8 +149,8 @@ impl<Resp, F: QuorumFunction<Resp>> Future for ReachWith<Resp, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        while let Some(reply) = ready!(Pin::new(&mut this.replies).poll_next(cx)) {
-            this.set.add(reply);
+        while let Some(received) = ready!(this.replies.poll_received(cx)) {
+            this.set.add(received);
             match this.function.decide(&mut this.set) {
                 Decision::Pending => {}
                 Decision::Reached(value) => {
@@ -153,9 +160,10 @@ impl<Resp, F: QuorumFunction<Resp>> Future for ReachWith<Resp, F> {
                 Decision::Impossible => break,
             }
         }
-        this.replies.close().for_each(|reply| this.set.add(reply));
+        this.replies.close().for_each(|received| this.set.add(received));
         let call = this.replies.call_mut();
         let mut nodes = std::mem::take(&mut this.set.failures);
+        nodes.append(&mut this.set.left_out);
         let (kind, rest) = QuorumErrorKind::Incomplete.given(&nodes);
         nodes.extend(call.unsettled(&rest).into_iter().map(|(_, error)| error));
         let error = call.quorum_error(kind, (0, this.set.successes.len()), nodes);

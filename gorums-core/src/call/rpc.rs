@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::call::flight::{Call, Description};
+use crate::call::intercept::{Received, call_interceptors};
 use crate::call::options::common_options;
 use crate::call::reach::Deadline;
 use crate::error::{NodeError, NodeErrorKind};
@@ -27,6 +28,7 @@ impl<Req, Resp> Rpc<Req, Resp> {
     }
 
     common_options!();
+    call_interceptors!(Resp);
 
     /// Sends the request now: calls that one task sends reach the node in the order in which it sent them.
     pub fn send(self) -> RpcFuture<Resp> {
@@ -65,6 +67,13 @@ pin_project! {
     }
 }
 
+fn result<Resp>(received: Received<Resp>) -> Result<Resp, NodeError> {
+    match received {
+        Received::Given(result) => result,
+        Received::LeftOut(error) => Err(error),
+    }
+}
+
 impl<Resp> Future for RpcFuture<Resp> {
     type Output = Result<Resp, NodeError>;
 
@@ -80,11 +89,12 @@ impl<Resp> Future for RpcFuture<Resp> {
         };
         if let Some(reply) = replies.into_iter().next() {
             this.call.end();
-            return Poll::Ready(this.call.decode(reply));
+            return this.call.receive(reply).map_or(Poll::Pending, |received| Poll::Ready(result(received)));
         }
         let overdue = overdue.map_or(NodeErrorKind::DeadlineExceeded, NodeErrorKind::from);
         let late = this.call.unsettled(&overdue);
         this.call.end();
-        late.into_iter().next().map_or(Poll::Pending, |(_, error)| Poll::Ready(Err(error)))
+        let late = late.into_iter().next().and_then(|(target, error)| this.call.pass(target, Err(error)));
+        late.map_or(Poll::Pending, |received| Poll::Ready(result(received)))
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::call::correctable::Correctable;
 use crate::call::flight::Description;
+use crate::call::intercept::call_interceptors;
 use crate::call::options::{Timeout, common_options};
 use crate::call::replies::Replies;
 use crate::method::Method;
@@ -24,6 +25,7 @@ impl<Req, Resp> StreamingCall<Req, Resp> {
     }
 
     common_options!();
+    call_interceptors!(Resp);
 
     /// Lets the call last until it is dropped, the nodes end it, or their connections break.
     pub fn no_timeout(mut self) -> Self {

@@ -51,10 +51,12 @@ impl Configuration {
         self.retain(|node| kept.contains(&node.id().get()))
     }
 
-    /// The nodes that did not fail: those that replied, were not waited for any longer, or were not asked.
+    /// The nodes that did not fail: those that replied, were not waited for any longer, or were not asked; those too that
+    /// the caller had left out.
     #[must_use]
     pub fn without_errors(&self, error: &QuorumError) -> Self {
-        self.without_kinds(error, |kind| !matches!(kind, NodeErrorKind::Cancelled))
+        use NodeErrorKind::{Cancelled, Filtered, Skipped};
+        self.without_kinds(error, |kind| !matches!(kind, Cancelled | Skipped | Filtered))
     }
 
     /// The nodes that did not fail in one of the ways that `leave_out` picks.

@@ -44,7 +44,12 @@ impl NodeErrorKind {
             Self::Unavailable | Self::ConnectionLost | Self::DeadlineExceeded | Self::QueueFull => {
                 ErrorClass::Transient
             }
-            Self::Cancelled | Self::Decode | Self::Overrun | Self::Closed => ErrorClass::Permanent,
+            Self::Cancelled
+            | Self::Decode
+            | Self::Overrun
+            | Self::Closed
+            | Self::Skipped
+            | Self::Filtered => ErrorClass::Permanent,
         }
     }
 
@@ -60,13 +65,14 @@ impl NodeErrorKind {
                 status.code(),
                 Code::Unknown | Code::Internal | Code::DeadlineExceeded | Code::Cancelled | Code::DataLoss
             ),
-            Self::Unavailable | Self::QueueFull => false,
+            Self::Unavailable | Self::QueueFull | Self::Skipped => false,
             Self::ConnectionLost
             | Self::DeadlineExceeded
             | Self::Cancelled
             | Self::Decode
             | Self::Overrun
-            | Self::Closed => true,
+            | Self::Closed
+            | Self::Filtered => true,
         }
     }
 }
@@ -90,6 +96,8 @@ mod tests {
             (NodeErrorKind::Status(Status::internal("")), Permanent),
             (NodeErrorKind::Decode, Permanent),
             (NodeErrorKind::Closed, Permanent),
+            (NodeErrorKind::Skipped, Permanent),
+            (NodeErrorKind::Filtered, Permanent),
         ] {
             assert_eq!(kind.class(), class, "{kind}");
             assert_eq!(kind.is_transient(), class == Transient, "{kind}");

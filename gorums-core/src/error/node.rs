@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 
 use crate::error::ErrorClass;
 use crate::id::NodeId;
+use crate::node::Node;
 
 /// The cause behind a fault, shared by all the calls that it ended.
 pub(crate) type Source = Arc<dyn Error + Send + Sync>;
@@ -34,6 +35,11 @@ pub enum NodeErrorKind {
     Overrun,
     /// The node was closed, with its configuration or with the process.
     Closed,
+    /// The caller left this node out: the request mapping of the call had no request for it. Neither a success nor a
+    /// failure.
+    Skipped,
+    /// The node replied, and an interceptor of the call left the reply out. Neither a success nor a failure.
+    Filtered,
 }
 
 impl fmt::Display for NodeErrorKind {
@@ -54,6 +60,8 @@ impl fmt::Display for NodeErrorKind {
             Self::Decode => f.write_str("its reply could not be decoded; do both ends use the same schema?"),
             Self::Overrun => f.write_str("the replies were not taken in time"),
             Self::Closed => f.write_str("the node was closed"),
+            Self::Skipped => f.write_str("skipped: the call had no request for it"),
+            Self::Filtered => f.write_str("its reply was filtered out by the caller"),
         }
     }
 }
@@ -65,17 +73,28 @@ pub(crate) struct Fault {
     pub(crate) source: Option<Source>,
     /// The request may have reached the node.
     pub(crate) sent: bool,
+    /// The handler ran and replied, and the caller did not accept the reply.
+    pub(crate) answered: bool,
 }
 
 impl Fault {
     /// A fault of a request that never left.
     pub(crate) fn unsent(kind: NodeErrorKind, source: Option<Source>) -> Self {
-        Self { kind, source, sent: false }
+        Self { kind, source, sent: false, answered: false }
     }
 
     /// A fault of a request that may have reached the node.
     pub(crate) fn sent(kind: NodeErrorKind, source: Option<Source>) -> Self {
-        Self { kind, source, sent: true }
+        Self { kind, source, sent: true, answered: false }
+    }
+
+    /// A fault of a request that was handled well.
+    pub(crate) fn answered(kind: NodeErrorKind) -> Self {
+        Self { kind, source: None, sent: true, answered: true }
+    }
+
+    pub(crate) fn of(self, node: &Node) -> NodeError {
+        self.at(node.id(), node.channel().address().clone())
     }
 
     pub(crate) fn at(self, node: NodeId, address: Arc<str>) -> NodeError {
@@ -92,6 +111,23 @@ pub struct NodeError {
 }
 
 impl NodeError {
+    /// An error of a node, for an interceptor of a call that turns a reply or another error into it.
+    pub fn from_status(node: &Node, status: Status) -> Self {
+        Fault::sent(NodeErrorKind::Status(status), None).of(node)
+    }
+
+    /// The same error, in place of a reply.
+    pub(crate) fn of_answer(mut self) -> Self {
+        self.fault.answered = true;
+        self.fault.sent = true;
+        self
+    }
+
+    /// Whether the caller left the node or its reply out: neither a success nor a failure.
+    pub(crate) fn is_left_out(&self) -> bool {
+        matches!(self.fault.kind, NodeErrorKind::Skipped | NodeErrorKind::Filtered)
+    }
+
     /// The node.
     pub fn node(&self) -> NodeId {
         self.node
@@ -128,7 +164,7 @@ impl NodeError {
     /// Whether the request may have taken effect although the call failed. If not, it is safe to send it
     /// again whatever it does.
     pub fn is_ambiguous(&self) -> bool {
-        self.fault.sent && self.fault.kind.may_have_run()
+        self.fault.sent && (self.fault.answered || self.fault.kind.may_have_run())
     }
 }
 
@@ -170,7 +206,10 @@ impl From<NodeError> for Status {
             NodeErrorKind::Status(status) => status.code(),
             NodeErrorKind::Unavailable | NodeErrorKind::ConnectionLost => Code::Unavailable,
             NodeErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
-            NodeErrorKind::Cancelled | NodeErrorKind::Closed => Code::Cancelled,
+            NodeErrorKind::Cancelled
+            | NodeErrorKind::Closed
+            | NodeErrorKind::Skipped
+            | NodeErrorKind::Filtered => Code::Cancelled,
             NodeErrorKind::QueueFull | NodeErrorKind::Overrun => Code::ResourceExhausted,
             NodeErrorKind::Decode => Code::Internal,
         };

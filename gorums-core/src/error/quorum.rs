@@ -91,7 +91,8 @@ impl QuorumError {
         self.details.size
     }
 
-    /// What happened on each node that failed, and [`NodeErrorKind::Cancelled`] for those that had not answered
+    /// What happened on each node that failed, [`NodeErrorKind::Skipped`] or [`NodeErrorKind::Filtered`] for those that
+    /// the caller left out, and [`NodeErrorKind::Cancelled`] for those that had not answered
     /// when the call failed; by ascending node id.
     pub fn nodes(&self) -> &[NodeError] {
         &self.details.nodes
@@ -169,6 +170,9 @@ impl From<QuorumError> for Status {
             (QuorumErrorKind::DeadlineExceeded, _) => Code::DeadlineExceeded,
             (QuorumErrorKind::Cancelled, _) => Code::Cancelled,
             (_, Some(first)) if codes.all(|code| code == first) => first,
+            (_, None) if !error.nodes().is_empty() && error.nodes().iter().all(NodeError::is_left_out) => {
+                Code::Cancelled
+            }
             _ => Code::Unavailable,
         };
         Self::new(code, error.to_string())

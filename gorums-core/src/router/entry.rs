@@ -255,7 +255,9 @@ impl Entry {
 
     fn settle(&mut self, target: usize, result: Result<Bytes, Fault>) -> Effect {
         self.close(target);
-        if let Err(fault) = &result {
+        if let Err(fault) = &result
+            && !matches!(fault.kind, NodeErrorKind::Skipped)
+        {
             self.targets.get(target).counters().failed(fault.kind.clone());
         }
         let due = match &mut self.mode {

@@ -104,6 +104,8 @@ fn in_short(kind: &NodeErrorKind) -> String {
         NodeErrorKind::QueueFull => "queue full",
         NodeErrorKind::Decode => "bad reply",
         NodeErrorKind::Closed => "closed",
+        NodeErrorKind::Skipped => "skipped",
+        NodeErrorKind::Filtered => "filtered out",
         other => return other.to_string(),
     };
     text.to_owned()
