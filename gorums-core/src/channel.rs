@@ -54,6 +54,8 @@ pub(crate) struct Channel {
     address: Arc<str>,
     /// Numbers the channels of a pool, so that calls need not compare ids.
     ordinal: u32,
+    /// Drawn at random, as a secret of this end and the node.
+    name: u128,
     pool: Arc<Pool>,
     counters: Counters,
     queue: Mutex<Queue>,
@@ -74,6 +76,7 @@ impl Channel {
             id,
             address,
             ordinal: pool.next_ordinal(),
+            name: rand::random(),
             pool,
             counters: Counters::default(),
             queue: Mutex::new(Queue::new(limits)),
@@ -98,9 +101,10 @@ impl Channel {
         self.ordinal
     }
 
-    /// What tells the node that the streams of this channel are one client's, and which of them is the newest.
+    /// What tells the node that the streams of this channel are one client's, and which of them is the newest. No other
+    /// node learns this name, so that none can end a stream by opening a newer one in its place.
     pub(crate) fn client_name(&self, dial: u64) -> HeaderValue {
-        let name = format!("{:032x}.{}-{dial}", self.pool.incarnation(), self.ordinal);
+        let name = format!("{:032x}-{dial}", self.name);
         HeaderValue::try_from(name).unwrap_or_else(|_| unreachable!("digits and punctuation"))
     }
 

@@ -49,6 +49,7 @@ pub use crate::id::{AsNodeId, Initiator, InvalidNodeId, MessageId, NodeId};
 pub use crate::method::{CallType, MessageError, Method};
 pub use crate::node::{Node, NodeState};
 pub use crate::router::entry::MailboxOverflow;
+pub use crate::server::connect::ConnectRequest;
 pub use crate::server::context::{ServerContext, Turn};
 pub use crate::server::handler::{Methods, Service, Updates};
 pub use crate::server::interceptor::{Interceptor, Next, Reply, ServerCall};
@@ -57,4 +58,6 @@ pub use crate::server::{
 };
 pub use crate::stats::NodeStats;
 pub use crate::system::{BoundSystem, System, SystemBuilder};
-pub use crate::transport::{BoxedIo, Connector, Io, TcpConnector};
+#[cfg(feature = "tls")]
+pub use crate::transport::tls::{ClientTls, ServerTls, TlsError};
+pub use crate::transport::{BoxedIo, Connector, Io, PeerCertificates, TcpConnector};

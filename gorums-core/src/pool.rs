@@ -16,7 +16,7 @@ use crate::id::{Initiator, NodeId};
 use crate::node::Handle;
 use crate::router::pending::PendingTable;
 use crate::sync::{Mutex, MutexGuard};
-use crate::transport::{Connector, TcpConnector, TransportOptions};
+use crate::transport::{ClientSecurity, Connector, TcpConnector, TransportOptions};
 
 /// What holds for all the nodes of a pool unless a call says otherwise.
 #[derive(Clone)]
@@ -30,6 +30,7 @@ pub(crate) struct PoolOptions {
     pub(crate) drain_timeout: Duration,
     pub(crate) transport: TransportOptions,
     pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) security: ClientSecurity,
     /// What the nodes may call.
     pub(crate) callbacks: Option<Callbacks>,
     /// Sent with the headers of each stream.
@@ -48,6 +49,7 @@ impl Default for PoolOptions {
             drain_timeout: Duration::from_secs(1),
             transport: TransportOptions::default(),
             connector: Arc::new(TcpConnector),
+            security: ClientSecurity::default(),
             callbacks: None,
             headers: http::HeaderMap::new(),
             jitter_seed: None,
@@ -56,8 +58,6 @@ impl Default for PoolOptions {
 }
 
 pub(crate) struct Pool {
-    /// Tells this pool from all others, of this process and of any other.
-    incarnation: u128,
     pending: PendingTable,
     options: PoolOptions,
     ordinals: AtomicU32,
@@ -73,7 +73,6 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(initiator: Initiator, options: PoolOptions) -> Arc<Self> {
         Arc::new(Self {
-            incarnation: rand::random(),
             pending: PendingTable::new(initiator),
             options,
             ordinals: AtomicU32::new(0),
@@ -94,10 +93,6 @@ impl Pool {
     /// Whether this is the pool of a server, whose nodes have connected by themselves.
     pub(crate) fn is_inbound(&self) -> bool {
         self.pending.initiator() == Initiator::Server
-    }
-
-    pub(crate) fn incarnation(&self) -> u128 {
-        self.incarnation
     }
 
     pub(crate) fn pending(&self) -> &PendingTable {

@@ -38,6 +38,10 @@ impl MessageRouter {
 
     /// Routes one message. An error means that the peer does not speak the protocol.
     pub(crate) fn route(&mut self, message: Bytes, now: Instant) -> Result<(), DecodeError> {
+        let limit = self.channel.pool().options().transport.max_metadata_size;
+        if wire::metadata_exceeds(&message, limit) {
+            return self.refuse_metadata(&message, limit);
+        }
         let size = message.len();
         let raw = self.is_crowded().then(|| message.clone());
         let envelope = Envelope::from_message(message)?;
@@ -54,6 +58,21 @@ impl MessageRouter {
         } else if self.channel.reply_bytes() < MAX_REPLY_BYTES {
             let status = wire::no_handler(envelope.method_name());
             self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), envelope.method_name(), &status));
+        }
+        Ok(())
+    }
+
+    /// Refuses a message with more metadata than this end accepts.
+    fn refuse_metadata(&mut self, message: &[u8], limit: usize) -> Result<(), DecodeError> {
+        let head = Envelope::from_message(wire::head(message))?;
+        let id = MessageId::from_wire(head.message_seq_no);
+        if id.initiator() == self.own {
+            return Err(DecodeError::Metadata { limit });
+        }
+        if self.channel.reply_bytes() < MAX_REPLY_BYTES {
+            let reason = format!("the metadata of the request is larger than the limit of {limit} bytes");
+            let status = wire::RpcStatus::from_status(&tonic::Status::resource_exhausted(reason));
+            self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), head.method_name(), &status));
         }
         Ok(())
     }

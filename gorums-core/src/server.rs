@@ -1,5 +1,6 @@
 //! Serves the methods of a node to those that connect to it.
 
+pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod context;
 pub(crate) mod dispatch;
@@ -14,7 +15,10 @@ pub(crate) mod tasks;
 pub(crate) mod waiting;
 
 mod builder;
+mod handshake;
+mod identity;
 mod listen;
+mod refusals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +26,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use self::builder::ServerBuilder;
+use self::connect::Hooks;
 use self::fence::Fences;
 pub use self::listen::{BoundServer, Incoming, ServerHandle, TcpIncoming};
+use self::refusals::Refusals;
 use self::registry::Registry;
 use self::services::Services;
 pub use self::tasks::ServerStats;
 use self::tasks::Tasks;
 use crate::pool::Pool;
+use crate::transport::ServerSecurity;
 
 /// What holds for every connection of a server.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +56,9 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     pub(crate) registry: Arc<Registry>,
     pub(crate) fences: Arc<Fences>,
+    pub(crate) security: ServerSecurity,
+    pub(crate) hooks: Hooks,
+    pub(crate) refusals: Refusals,
 }
 
 /// A node: the services that it offers, and how it serves them.

@@ -5,16 +5,23 @@
 //! figures. Nothing outside this module and [`channel::driver`](crate::channel::driver) knows of HTTP/2.
 
 mod activity;
+mod certificates;
 mod connector;
 mod duplex;
+mod security;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Version};
 
 pub(crate) use self::activity::Activity;
+pub use self::certificates::PeerCertificates;
 pub use self::connector::{BoxedIo, Connector, Io, TcpConnector};
 pub(crate) use self::duplex::{Duplex, Received};
+pub(crate) use self::security::{ClientSecurity, Secured, ServerSecurity, Unsecured};
+use crate::id::NodeId;
 use crate::wire;
 
 /// The window of each stream: how much may be on its way, or wait for a busy handler.
@@ -27,6 +34,8 @@ const SEND_BUFFER: usize = 2 << 20;
 /// connection when this is used up. A Go peer sends each message as a frame of its own, so a full stream
 /// window of its smallest messages, of some 20 bytes, has to fit.
 const SMALL_FRAME_BUDGET: usize = 64 << 20;
+/// The headers that a client takes from a server: a status has some kilobytes of text at the most.
+const MAX_RESPONSE_HEADERS: u32 = 64 << 10;
 
 /// The settings of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +46,10 @@ pub(crate) struct TransportOptions {
     pub(crate) keepalive_timeout: Duration,
     /// The longest message that is accepted, in bytes.
     pub(crate) max_message_size: usize,
+    /// The largest metadata that is accepted, of a stream and of each message, counted as HTTP/2 counts headers.
+    pub(crate) max_metadata_size: usize,
+    /// While so many handlers of a stream run, released or not, no more are started.
+    pub(crate) max_concurrent_requests: usize,
 }
 
 impl Default for TransportOptions {
@@ -45,6 +58,8 @@ impl Default for TransportOptions {
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
             max_message_size: 4 << 20,
+            max_metadata_size: 16 << 10,
+            max_concurrent_requests: 1024,
         }
     }
 }
@@ -56,6 +71,13 @@ pub(crate) enum TransportError {
     Io(#[from] std::io::Error),
     #[error("no connection within {0:?}")]
     ConnectTimeout(Duration),
+    #[error("the client has not shown within {0:?} that it speaks the protocol")]
+    HandshakeTimeout(Duration),
+    #[error("the connection had no node stream for {0:?}")]
+    Unused(Duration),
+    #[cfg(feature = "tls")]
+    #[error("{0}")]
+    Tls(#[from] tls::TlsError),
     #[error("{0}")]
     Http2(#[from] h2::Error),
     #[error("the server has no node stream (HTTP status {0}); is it a gorums server?")]
@@ -91,27 +113,45 @@ impl TransportError {
 pub(crate) type ClientConnection = h2::client::Connection<BoxedIo, bytes::Bytes>;
 pub(crate) type ServerConnection = h2::server::Connection<BoxedIo, bytes::Bytes>;
 
-/// Opens a node stream over a new connection. The connection has to be polled for anything to happen. `opened_by` tells
-/// this client's streams from those of others, and `claim` is its id if it can be called back.
-pub(crate) async fn open(
-    io: BoxedIo,
-    address: &str,
-    headers: &HeaderMap,
-    opened_by: HeaderValue,
-    claim: Option<HeaderValue>,
-) -> Result<(Duplex, ClientConnection, Activity), TransportError> {
-    let (io, activity) = activity::watch(io);
+/// What a client opens a node stream with.
+pub(crate) struct Opening<'a> {
+    /// The node that is dialled, and where.
+    pub(crate) node: NodeId,
+    pub(crate) address: &'a str,
+    pub(crate) security: &'a ClientSecurity,
+    /// What the user has given.
+    pub(crate) headers: &'a HeaderMap,
+    /// Tells this client's streams from those of others.
+    pub(crate) opened_by: HeaderValue,
+    /// The client's id, if it can be called back.
+    pub(crate) claim: Option<HeaderValue>,
+}
+
+/// A node stream, and the connection that it is on.
+pub(crate) struct Opened {
+    pub(crate) duplex: Duplex,
+    pub(crate) connection: ClientConnection,
+    pub(crate) activity: Activity,
+    pub(crate) certificates: Option<PeerCertificates>,
+}
+
+/// Opens a node stream over a new connection. The connection has to be polled for anything to happen.
+pub(crate) async fn open(io: BoxedIo, opening: Opening<'_>) -> Result<Opened, TransportError> {
+    let Opening { node, address, security, headers, opened_by, claim } = opening;
+    let (io, activity) = activity::watch(io, security.is_plain());
+    let Secured { io, certificates } = security.secure(io, address, node).await?;
     let (mut client, connection) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(SMALL_FRAME_BUDGET)
+        .max_header_list_size(MAX_RESPONSE_HEADERS)
         .enable_push(false)
         .handshake(io)
         .await?;
-    let uri =
-        http::Uri::builder().scheme("http").authority(address).path_and_query(wire::NODE_STREAM).build()?;
+    let uri = http::Uri::builder().scheme(security.scheme()).authority(address);
+    let uri = uri.path_and_query(wire::NODE_STREAM).build()?;
     let mut request = Request::post(uri).version(Version::HTTP_2).body(())?;
     *request.headers_mut() = headers.clone();
     let announced = request.headers_mut();
@@ -124,7 +164,7 @@ pub(crate) async fn open(
         announced.insert(wire::NODE_ID, claim);
     }
     let (response, sink) = client.send_request(request, false)?;
-    Ok((Duplex::opened(sink, response), connection, activity))
+    Ok(Opened { duplex: Duplex::opened(sink, response), connection, activity, certificates })
 }
 
 const USER_AGENT: &str = concat!("gorums-rust/", env!("CARGO_PKG_VERSION"));
@@ -137,12 +177,17 @@ pub(crate) fn announces(headers: &HeaderMap, feature: &str) -> bool {
     lists.flat_map(|list| list.split(',')).any(|announced| announced.trim() == feature)
 }
 
-/// Accepts a connection.
+/// Watches an accepted byte stream, before it is secured.
+pub(crate) fn watch(io: BoxedIo, security: &ServerSecurity) -> (BoxedIo, Activity) {
+    activity::watch(io, security.is_plain())
+}
+
+/// Accepts a connection over a byte stream that is secured.
 pub(crate) async fn accept(
     io: BoxedIo,
     max_streams: u32,
-) -> Result<(ServerConnection, Activity), TransportError> {
-    let (io, activity) = activity::watch(io);
+    max_metadata_size: usize,
+) -> Result<ServerConnection, TransportError> {
     let connection = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -150,8 +195,8 @@ pub(crate) async fn accept(
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(SMALL_FRAME_BUDGET)
         .max_concurrent_streams(max_streams)
-        .max_header_list_size(16 << 10)
+        .max_header_list_size(u32::try_from(max_metadata_size).unwrap_or(u32::MAX))
         .handshake(io)
         .await?;
-    Ok((connection, activity))
+    Ok(connection)
 }

@@ -13,6 +13,7 @@ use crate::server::registry::Registry;
 use crate::server::services::Services;
 use crate::server::session::{Peer, Session, Way};
 use crate::server::tasks::Tasks;
+use crate::transport::PeerCertificates;
 
 /// The services of a client.
 #[derive(Clone)]
@@ -57,8 +58,9 @@ impl Handling {
     }
 
     /// What starts the handlers of a new stream, once those of the last one have had their turns.
-    pub(crate) fn dispatcher(&self) -> Dispatcher {
-        let peer = Peer { node: Some(Node::borrowed(self.channel.clone())), ..Peer::default() };
+    pub(crate) fn dispatcher(&self, certificates: Option<PeerCertificates>) -> Dispatcher {
+        let node = Some(Node::borrowed(self.channel.clone()));
+        let peer = Peer { certificates, node, ..Peer::default() };
         let way = Way::Stream(self.channel.clone());
         let session = Session::new(peer, way, self.tasks.clone(), self.callbacks.registry.clone());
         Dispatcher::new(self.callbacks.services.clone(), session).after(self.last.clone())

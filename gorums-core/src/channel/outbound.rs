@@ -19,7 +19,7 @@ use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::Initiator;
 use crate::router::MessageRouter;
-use crate::transport::{self, Activity, ClientConnection, Duplex, TransportError};
+use crate::transport::{self, ClientConnection, Opened, Opening, TransportError};
 
 /// How often every gRPC server tolerates pings of an idle client: one in five minutes is the least that Go's
 /// allows unless it is told otherwise.
@@ -52,9 +52,6 @@ async fn gone(channel: &Channel) {
         sleep_until(end).await;
     }
 }
-
-/// A connection, the stream on it, and what is known of what has come over it.
-type Connected = (Duplex, ClientConnection, Activity);
 
 struct Outbound {
     channel: Arc<Channel>,
@@ -117,30 +114,37 @@ impl Outbound {
             .is_some_and(|end| self.channel.with_queue(|queue| queue.is_empty()) || late(end))
     }
 
-    async fn connect(&mut self) -> Result<Connected, TransportError> {
+    async fn connect(&mut self) -> Result<Opened, TransportError> {
         self.link.dialling(Instant::now());
         let options = self.channel.pool().options();
         let address = self.channel.address();
         self.dials += 1;
-        let client = self.channel.client_name(self.dials);
-        let claim = options.callbacks.as_ref().map(Callbacks::claim);
+        let opening = Opening {
+            node: self.channel.id(),
+            address,
+            security: &options.security,
+            headers: &options.headers,
+            opened_by: self.channel.client_name(self.dials),
+            claim: options.callbacks.as_ref().map(Callbacks::claim),
+        };
         let dial = async {
             let io = options.connector.connect(address.clone()).await?;
-            transport::open(io, address, &options.headers, client, claim).await
+            transport::open(io, opening).await
         };
         let limit = options.connect_timeout;
         timeout(limit, dial).await.map_err(|_| TransportError::ConnectTimeout(limit))?
     }
 
     /// Runs a stream to its end.
-    async fn stream(&mut self, (duplex, mut connection, activity): Connected) -> End {
+    async fn stream(&mut self, opened: Opened) -> End {
+        let Opened { duplex, mut connection, activity, certificates } = opened;
         self.epoch = self.link.connected(Instant::now());
         self.channel.counters().connected();
         let options = self.channel.pool().options();
         let (interval, timeout) = (self.keepalive_interval, options.transport.keepalive_timeout);
         let keepalive =
             connection.ping_pong().map(|pings| Keepalive::new(pings, activity, interval, timeout));
-        let dispatcher = self.handling.as_ref().map(Handling::dispatcher);
+        let dispatcher = self.handling.as_ref().map(|handling| handling.dispatcher(certificates));
         let router = MessageRouter::new(self.channel.clone(), Initiator::Client, dispatcher);
         let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router).hold();
         let mut stream = Stream { driver, connection, keepalive, channel: self.channel.clone(), up: false };
@@ -157,7 +161,8 @@ impl Outbound {
                 }
             }
         };
-        if stream.up {
+        // A node that answers pings and refuses the stream is no better than one that is down.
+        if stream.up && !matches!(&end, End::Lost(error) if error.is_refusal()) {
             self.link.answered();
         }
         let (sent, router) = stream.driver.into_parts();

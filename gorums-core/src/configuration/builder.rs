@@ -186,6 +186,13 @@ impl ConfigurationBuilder {
         self
     }
 
+    /// Encrypts the connections and verifies the servers, and shows them who this client is if `tls` has an identity.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::ClientTls) -> Self {
+        self.options.security = crate::transport::ClientSecurity::Tls(tls);
+        self
+    }
+
     /// Draws the jitter of the back-off from a seed, so that a test can be repeated exactly. Without it, every
     /// configuration draws its own.
     #[cfg(feature = "testing")]

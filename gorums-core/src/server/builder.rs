@@ -7,18 +7,21 @@ use std::time::Duration;
 use futures_util::Stream;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use crate::error::ServerError;
 use crate::id::{AsNodeId, Initiator};
 use crate::pool::{Pool, PoolOptions};
+use crate::server::connect::{ConnectRequest, Hooks};
 use crate::server::handler::{Methods, Service};
 use crate::server::interceptor::Interceptor;
 use crate::server::listen::{BoundServer, Incoming, TcpIncoming};
+use crate::server::refusals::Refusals;
 use crate::server::registry::{Membership, Registry, member};
 use crate::server::services::Services;
 use crate::server::tasks::Tasks;
 use crate::server::{ServerOptions, Shared};
-use crate::transport::TransportOptions;
+use crate::transport::{ServerSecurity, TransportOptions};
 
 /// Configures a [`Server`](crate::Server).
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct ServerBuilder {
     transport: TransportOptions,
     options: ServerOptions,
     membership: Membership,
+    security: ServerSecurity,
+    hooks: Hooks,
 }
 
 impl ServerBuilder {
@@ -41,6 +46,8 @@ impl ServerBuilder {
                 max_connections: 16_384,
             },
             membership: Membership::default(),
+            security: ServerSecurity::default(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -97,6 +104,29 @@ impl ServerBuilder {
         self
     }
 
+    /// The largest metadata that is accepted, of a connection and of each request, in bytes: those of names and values, and
+    /// 32 for each entry, as HTTP/2 counts headers. 16 KiB by default. A request with more fails as `RESOURCE_EXHAUSTED`.
+    #[must_use]
+    pub fn max_metadata_size(mut self, bytes: usize) -> Self {
+        self.transport.max_metadata_size = bytes;
+        self
+    }
+
+    /// How many requests of one stream are in progress at once, at least 1; 1,024 by default. Further ones wait to be
+    /// started, and when a stream's window of them waits (4 MiB), the client is stopped by its transport.
+    #[must_use]
+    pub fn max_concurrent_requests(mut self, requests: usize) -> Self {
+        self.transport.max_concurrent_requests = requests.max(1);
+        self
+    }
+
+    /// How many streams one connection may have at once; 16 by default. A gorums client has one.
+    #[must_use]
+    pub fn max_streams(mut self, streams: u32) -> Self {
+        self.options.max_streams = streams;
+        self
+    }
+
     /// How many connections are open at once; further ones wait to be accepted. 16,384 by default.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
@@ -104,10 +134,48 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a new connection may take to show that it speaks HTTP/2; 5 s by default.
+    /// How long a new connection may take to show that it speaks HTTP/2, with the TLS handshake if there is one; how long
+    /// it may then have no node stream; and how long the [connect hooks](Self::on_connect) may take to decide about one.
+    /// 5 s by default, for each.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.options.handshake_timeout = timeout;
+        self
+    }
+
+    /// Encrypts all connections, and takes only clients with a certificate if `tls` has a CA for them.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: crate::ServerTls) -> Self {
+        self.security = ServerSecurity::Tls(tls);
+        self
+    }
+
+    /// Asks a hook about each client that opens a stream, before anything that it has sent is handled. The client gets the
+    /// status with which the hook refuses it: its calls fail as `Unavailable`, and it dials again with growing pauses.
+    ///
+    /// With several hooks, all have to agree; they are asked in order. The [handshake timeout](Self::handshake_timeout)
+    /// bounds the time they take together. A hook that is not there costs nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future of the hook is dropped when the client gives up or the time has passed.
+    ///
+    /// ```no_run
+    /// # use gorums_core::{Server, Status};
+    /// let server = Server::builder().on_connect(|client| async move {
+    ///     match client.metadata().get("tenant") {
+    ///         Some(tenant) if tenant == "a" => Ok(()),
+    ///         _ => Err(Status::permission_denied("not one of our tenants")),
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_connect<Fut>(mut self, hook: impl Fn(ConnectRequest) -> Fut + Send + Sync + 'static) -> Self
+    where
+        Fut: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        self.hooks.add(hook);
         self
     }
 
@@ -196,6 +264,9 @@ impl ServerBuilder {
             tasks: Tasks::default(),
             stopping: CancellationToken::new(),
             fences: Arc::default(),
+            security: self.security,
+            hooks: self.hooks,
+            refusals: Refusals::default(),
         })
     }
 }

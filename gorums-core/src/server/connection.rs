@@ -2,13 +2,17 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataMap;
 
 use crate::channel::driver::{Driver, End};
@@ -18,33 +22,58 @@ use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::Initiator;
 use crate::router::MessageRouter;
-use crate::server::Shared;
+use crate::server::connect::ConnectRequest;
 use crate::server::dispatch::Dispatcher;
 use crate::server::fence::Fence;
+use crate::server::handshake::{self, Accepted, Refused};
 use crate::server::registry::{Claim, Place};
 use crate::server::session::{Peer, Session, Way};
-use crate::transport::{self, BoxedIo, Duplex, OFFERED_FEATURES, ServerConnection, TransportError};
+use crate::server::{Shared, identity};
+use crate::transport::{
+    BoxedIo, Duplex, OFFERED_FEATURES, PeerCertificates, ServerConnection, TransportError,
+};
 use crate::wire;
 
 /// An accepted stream has a channel of its own.
 const EPOCH: u32 = 0;
 
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+struct Client {
+    address: Option<SocketAddr>,
+    certificates: Option<PeerCertificates>,
+}
+
 /// Serves a connection until it ends.
 pub(crate) async fn serve(server: Arc<Shared>, io: BoxedIo, address: Option<SocketAddr>) {
-    if let Err(error) = run(&server, io, address).await {
-        tracing::debug!(peer = ?address, %error, "connection ended");
+    match handshake::accept(&server, io).await {
+        Ok(accepted) => {
+            if let Err(error) = run(&server, accepted, address).await {
+                tracing::debug!(peer = ?address, %error, "connection ended");
+            }
+        }
+        Err(Refused { error, only_looked: true }) => {
+            tracing::debug!(peer = ?address, %error, "connection ended");
+        }
+        Err(Refused { error, only_looked: false }) => server.refusals.log(address, error),
     }
 }
 
-async fn run(server: &Arc<Shared>, io: BoxedIo, address: Option<SocketAddr>) -> Result<(), TransportError> {
-    let limit = server.options.handshake_timeout;
-    let handshake = transport::accept(io, server.options.max_streams);
-    let (mut connection, activity) =
-        timeout(limit, handshake).await.map_err(|_| TransportError::ConnectTimeout(limit))??;
+async fn run(
+    server: &Arc<Shared>,
+    accepted: Accepted,
+    address: Option<SocketAddr>,
+) -> Result<(), TransportError> {
+    let Accepted { mut connection, activity, certificates } = accepted;
     let mut keepalive = connection.ping_pong().map(|pings| {
         let options = server.pool.options().transport;
         Keepalive::new(pings, activity, options.keepalive_interval, options.keepalive_timeout)
     });
+    let client = Client { address, certificates };
+    let streams = TaskTracker::new();
+    streams.close();
+    let limit = server.options.handshake_timeout;
+    let mut unused = pin!(unused(&streams, limit));
     let mut draining = false;
     loop {
         let accepted = tokio::select! {
@@ -55,19 +84,29 @@ async fn run(server: &Arc<Shared>, io: BoxedIo, address: Option<SocketAddr>) -> 
                 continue;
             }
             accepted = next(&mut connection, &mut keepalive) => accepted?,
+            () = &mut unused => return Err(TransportError::Unused(limit)),
         };
         let Some((request, respond)) = accepted else { return Ok(()) };
-        accept_stream(server, request, respond, address)?;
+        accept_stream(server, request, respond, &client, &streams)?;
+        if !streams.is_empty() {
+            unused.set(self::unused(&streams, limit));
+        }
     }
 }
 
-type Accepted = (Request<RecvStream>, SendResponse<bytes::Bytes>);
+/// Resolves when there has been no node stream for `limit`. To be made anew for each one.
+async fn unused(streams: &TaskTracker, limit: Duration) {
+    streams.wait().await;
+    sleep(limit).await;
+}
+
+type Requested = (Request<RecvStream>, SendResponse<bytes::Bytes>);
 
 /// The next stream; `None` when the connection has ended in good order.
 async fn next(
     connection: &mut ServerConnection,
     keepalive: &mut Option<Keepalive>,
-) -> Result<Option<Accepted>, TransportError> {
+) -> Result<Option<Requested>, TransportError> {
     poll_fn(|cx| {
         if let Some(keepalive) = keepalive
             && let Poll::Ready(error) = keepalive.poll_dead(cx)
@@ -87,12 +126,12 @@ fn accept_stream(
     server: &Arc<Shared>,
     request: Request<RecvStream>,
     mut respond: SendResponse<bytes::Bytes>,
-    address: Option<SocketAddr>,
+    client: &Client,
+    streams: &TaskTracker,
 ) -> Result<(), TransportError> {
     let (head, body) = request.into_parts();
-    let mut response = Response::new(());
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     if let Some((status, grpc)) = refusal(&head.method, head.uri.path()) {
+        let mut response = grpc_response();
         *response.status_mut() = status;
         if let Some(grpc) = grpc {
             // A header map has room for the three headers of a status.
@@ -101,15 +140,87 @@ fn accept_stream(
         respond.send_response(response, true)?;
         return Ok(());
     }
-    let Some(fence) = server.fences.enter(&head.headers) else {
-        respond.send_reset(Reason::REFUSED_STREAM);
-        return Ok(());
+    let claim = Claim::of(&head.headers);
+    let opening = Opening { headers: head.headers, body, respond, client: client.clone(), claim };
+    let is_member = |id| server.registry.is_member(id);
+    if let Err(status) = identity::check(claim, client.certificates.as_ref(), is_member) {
+        return opening.refuse(server, &status);
+    }
+    let stream = if server.hooks.is_empty() {
+        let Some(stream) = opening.open(server)? else { return Ok(()) };
+        stream.run(server.clone()).left_future()
+    } else {
+        let server = server.clone();
+        let asked = async move {
+            if let Some(stream) = opening.ask(&server).await {
+                stream.run(server).await;
+            }
+        };
+        asked.right_future()
     };
-    response.headers_mut().insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
-    let sink = respond.send_response(response, false)?;
-    let stream = NodeStream::new(server, head.headers, fence, address, Duplex::accepted(sink, body));
-    server.tasks.spawn_stream(stream.run(server.clone()));
+    server.tasks.spawn_stream(streams.track_future(stream));
     Ok(())
+}
+
+fn grpc_response() -> Response<()> {
+    let mut response = Response::new(());
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// A node stream that a client wants to open.
+struct Opening {
+    headers: HeaderMap,
+    body: RecvStream,
+    respond: SendResponse<bytes::Bytes>,
+    client: Client,
+    claim: Claim,
+}
+
+impl Opening {
+    /// Asks the connect hooks. `None` if there is no stream after all.
+    async fn ask(mut self, server: &Shared) -> Option<NodeStream> {
+        let request = ConnectRequest {
+            address: self.client.address,
+            metadata: MetadataMap::from_headers(self.headers.clone()),
+            claim: self.claim,
+            certificates: self.client.certificates.clone(),
+        };
+        let decision = tokio::select! {
+            biased;
+            _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return None,
+            decision = server.hooks.ask(request, server.options.handshake_timeout) => decision,
+        };
+        let opened = match decision {
+            Ok(()) => self.open(server),
+            Err(status) => self.refuse(server, &status).map(|()| None),
+        };
+        // It fails if the stream is gone.
+        opened.ok().flatten()
+    }
+
+    /// Opens the stream; `None` if its client has opened a newer one.
+    fn open(mut self, server: &Shared) -> Result<Option<NodeStream>, TransportError> {
+        let Some(fence) = server.fences.enter(&self.headers) else {
+            self.respond.send_reset(Reason::REFUSED_STREAM);
+            return Ok(None);
+        };
+        let mut response = grpc_response();
+        response.headers_mut().insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
+        let sink = self.respond.send_response(response, false)?;
+        let duplex = Duplex::accepted(sink, self.body);
+        Ok(Some(NodeStream::new(server, &self.headers, fence, self.client, self.claim, duplex)))
+    }
+
+    /// Answers with a status instead of a stream.
+    fn refuse(mut self, server: &Shared, status: &tonic::Status) -> Result<(), TransportError> {
+        server.refusals.log(self.client.address, format_args!("{:?}: {}", status.code(), status.message()));
+        let mut response = grpc_response();
+        // Without the status, if its metadata does not fit, the stream ends all the same.
+        let _ = status.add_header(response.headers_mut());
+        self.respond.send_response(response, true)?;
+        Ok(())
+    }
 }
 
 /// Why a request is no node stream.
@@ -133,21 +244,22 @@ struct NodeStream {
 impl NodeStream {
     fn new(
         server: &Shared,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         fence: Fence,
-        address: Option<SocketAddr>,
+        client: Client,
+        claim: Claim,
         duplex: Duplex,
     ) -> Self {
+        let Client { address, certificates } = client;
         let name = address.map_or_else(|| "unknown".into(), |address| address.to_string());
         let limits = server.pool.options().limits;
-        let claim = Claim::of(&headers);
         let place =
             server.registry.enter(claim, |id| Channel::new(server.pool.clone(), id, name.into(), limits));
         let channel = place.channel().clone();
         channel.set_connectivity(Connectivity::Up);
         let node = place.node().cloned();
         let metadata = MetadataMap::from_headers(headers.clone());
-        let peer = Peer { address, metadata, node, ..Peer::default() };
+        let peer = Peer { address, metadata, certificates, node, ..Peer::default() };
         let session = Session::new(
             peer,
             Way::Stream(channel.clone()),
@@ -157,7 +269,7 @@ impl NodeStream {
         let dispatcher = Dispatcher::new(server.services.clone(), session.clone());
         let router = MessageRouter::new(channel.clone(), Initiator::Server, Some(dispatcher));
         let mut driver = Driver::new(duplex, channel.clone(), EPOCH, router);
-        driver.announced(&headers);
+        driver.announced(headers);
         Self { driver, session, channel, fence, place }
     }
 

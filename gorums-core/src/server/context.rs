@@ -17,6 +17,7 @@ use crate::node::Node;
 use crate::server::nested::Current;
 use crate::server::registry::Registry;
 use crate::server::session::Session;
+use crate::transport::PeerCertificates;
 use crate::wire::{Entry, Envelope};
 
 /// A request without its payload.
@@ -87,6 +88,11 @@ impl ServerContext {
     /// The id of the sender: of a peer or of a client that offers services; `None` for any other.
     pub fn peer_id(&self) -> Option<NodeId> {
         self.session.peer().node.as_ref().map(Node::id)
+    }
+
+    /// The certificates that the sender has shown; `None` without mutual TLS, and for a call within the process.
+    pub fn peer_certificates(&self) -> Option<&PeerCertificates> {
+        self.session.peer().certificates.as_ref()
     }
 
     /// The sender, to call it back; `None` if it offers no services.

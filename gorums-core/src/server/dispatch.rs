@@ -18,8 +18,6 @@ use crate::server::session::Session;
 use crate::server::waiting::{Request, Waiting};
 use crate::wire::{self, Envelope};
 
-/// While so many handlers of a stream run, released or not, no more are started.
-const MAX_RUNNING: usize = 1024;
 /// While so many bytes of replies wait to be written, no more requests are started: a client that stops
 /// reading is soon no longer read from.
 pub(crate) const MAX_REPLY_BYTES: usize = 1 << 20;
@@ -30,6 +28,8 @@ pub(crate) struct Dispatcher {
     methods: Option<Arc<Methods>>,
     session: Arc<Session>,
     waiting: Waiting,
+    /// While so many handlers run, released or not, no more are started.
+    max_running: usize,
     /// The method of the last request that was started.
     last: Option<&'static str>,
     /// The turn of the next request.
@@ -41,9 +41,19 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     pub(crate) fn new(services: Services, session: Arc<Session>) -> Self {
         let offered = services.offered().clone();
+        let max_running = session.channel().pool().options().transport.max_concurrent_requests;
         let waiting = Waiting::default();
-        Self { services, methods: None, session, waiting, last: None, next: 0, after: Vec::new() }
-            .after(offered)
+        Self {
+            services,
+            methods: None,
+            session,
+            waiting,
+            max_running,
+            last: None,
+            next: 0,
+            after: Vec::new(),
+        }
+        .after(offered)
     }
 
     /// Starts nothing until this is cancelled.
@@ -107,7 +117,7 @@ impl Dispatcher {
     fn may_start(&self) -> bool {
         self.session.turn() == self.next
             && !self.waiting.is_empty()
-            && self.session.running() < MAX_RUNNING
+            && self.session.running() < self.max_running
             && (self.session.is_closed() || self.session.reply_bytes() < MAX_REPLY_BYTES)
     }
 

@@ -84,6 +84,11 @@ impl Registry {
         self.membership.own
     }
 
+    /// Whether an id is that of a member of the system.
+    pub(crate) fn is_member(&self, id: NodeId) -> bool {
+        self.membership.known.contains(&id)
+    }
+
     /// The connected peers and this process, by id.
     pub(crate) fn peers(&self) -> &watch::Sender<Configuration> {
         &self.peers

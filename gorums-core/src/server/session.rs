@@ -21,6 +21,7 @@ use crate::server::handler::Running;
 use crate::server::registry::Registry;
 use crate::server::tasks::Tasks;
 use crate::sync::Mutex;
+use crate::transport::PeerCertificates;
 use crate::wire::{self, RpcStatus};
 
 /// Who is at the other end of a stream.
@@ -28,6 +29,7 @@ use crate::wire::{self, RpcStatus};
 pub(crate) struct Peer {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) metadata: MetadataMap,
+    pub(crate) certificates: Option<PeerCertificates>,
     /// Has said at once that it wants to be told of the end of a streaming call.
     pub(crate) hears_end: bool,
     /// It can be called.

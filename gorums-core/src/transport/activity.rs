@@ -35,13 +35,19 @@ struct Watched {
     activity: Activity,
     /// The transport took nothing when it was last offered something.
     full: bool,
+    /// Nothing was received yet, and what comes must not be TLS.
+    unheard: bool,
 }
 
-/// Lets a byte stream count its signs of life.
-pub(crate) fn watch(io: BoxedIo) -> (BoxedIo, Activity) {
+/// Lets a byte stream count its signs of life. If it is a plain one, a peer that speaks TLS is recognized.
+pub(crate) fn watch(io: BoxedIo, plain: bool) -> (BoxedIo, Activity) {
     let activity = Activity::default();
-    (Box::new(Watched { io, activity: activity.clone(), full: false }), activity)
+    (Box::new(Watched { io, activity: activity.clone(), full: false, unheard: plain }), activity)
 }
+
+/// What TLS starts with, as the beginning of a handshake or as an alert. HTTP/2 starts with neither: a client sends `P`,
+/// a server the length of its settings.
+const TLS_RECORDS: [u8; 2] = [0x16, 0x15];
 
 impl Watched {
     fn written(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -63,9 +69,23 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.activity.add(buf.filled().len() - before);
+        let received = &buf.filled()[before..];
+        self.activity.add(received.len());
+        if self.unheard
+            && let Some(first) = received.first()
+        {
+            self.unheard = false;
+            if TLS_RECORDS.contains(first) {
+                return Poll::Ready(Err(speaks_tls()));
+            }
+        }
         polled
     }
+}
+
+fn speaks_tls() -> io::Error {
+    let what = "the peer speaks TLS and this end does not: set `.tls(..)` at both ends, or at none";
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 impl AsyncWrite for Watched {

@@ -107,13 +107,19 @@ impl Duplex {
             Source::AwaitsHeaders(response) => {
                 let response = ready!(Pin::new(response).poll(cx))?;
                 let (head, body) = response.into_parts();
+                if head.status == http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+                    let limit =
+                        "the metadata of the configuration is larger than the server's `max_metadata_size`";
+                    return Poll::Ready(Err(TransportError::Refused(limit.into())));
+                }
                 if head.status != http::StatusCode::OK {
                     return Poll::Ready(Err(TransportError::NotGorums(head.status)));
                 }
                 if let Some(status) = tonic::Status::from_header_map(&head.headers)
                     && status.code() != tonic::Code::Ok
                 {
-                    return Poll::Ready(Err(TransportError::Refused(status.to_string())));
+                    let reason = format!("{:?}: {}", status.code(), status.message());
+                    return Poll::Ready(Err(TransportError::Refused(reason)));
                 }
                 self.source = Source::Open(body);
                 Poll::Ready(Ok(Some(Received::Headers(head.headers))))

@@ -65,6 +65,12 @@ pub enum DecodeError {
     /// The method is not UTF-8.
     #[error("the method name is not UTF-8")]
     Method,
+    /// A reply has more metadata than this end accepts.
+    #[error("the metadata of a reply is larger than the limit of {limit} bytes")]
+    Metadata {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl Envelope {

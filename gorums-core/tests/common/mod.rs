@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod dice;
+pub mod log;
 pub mod talk;
 
 use std::future::IntoFuture;
