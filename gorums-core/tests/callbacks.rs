@@ -90,6 +90,48 @@ async fn a_handler_calls_its_caller_back() {
     cluster.finish().await;
 }
 
+/// Offers one method of those that `Test` has.
+struct OffersSafe(Test);
+
+impl Service for OffersSafe {
+    const NAME: &'static str = "test.Test";
+
+    fn register(self, methods: &mut Methods) {
+        methods.two_way(&SAFE, &Arc::new(self), |service, _, request| async move {
+            service.0.seen.texts.lock().unwrap().push(request.text.clone());
+            Ok(request)
+        });
+    }
+}
+
+/// A server cannot call what a client does not offer, whatever that serves to others.
+#[tokio::test]
+async fn only_what_is_offered_can_be_called() {
+    let (mut cluster, _) = faulty(Transport::Tcp, 1).await;
+    let test = Test::new(1);
+    let elsewhere = Server::builder().add_service(test.clone()).bind("127.0.0.1:0").await.unwrap();
+    let handle = elsewhere.handle();
+    let serving = tokio::spawn(elsewhere.serve());
+    let offered = Server::builder().add_service(OffersSafe(test.clone()));
+    let configuration = cluster.configure(|builder| builder.serve_callbacks(offered)).unwrap();
+    configuration.wait_connected().await.unwrap();
+    let server = cluster.server(1).unwrap().clone();
+    let clients = clients(&server, 1).await;
+    let client = &clients.nodes()[0];
+    let error = client.rpc(&ECHO, text("not offered")).await.unwrap_err();
+    assert_eq!(error.status().unwrap().code(), gorums_core::Code::Unimplemented);
+    let replies: Vec<_> = clients.streaming_call(&COUNT, number(3)).send().collect().await;
+    assert!(replies.len() == 1 && replies[0].result.is_err(), "{replies:?}");
+    client.unicast(&NOTE, number(8)).await.unwrap();
+    client.rpc(&SAFE, text("offered")).await.unwrap();
+    assert_eq!(*test.seen.texts.lock().unwrap(), ["offered"]);
+    assert!(test.seen.numbers.lock().unwrap().is_empty());
+    drop(clients);
+    handle.shutdown().await;
+    serving.await.unwrap().unwrap();
+    cluster.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_goes_is_gone_and_its_calls_end() {
     let (mut cluster, _) = faulty(Transport::Memory, 1).await;
