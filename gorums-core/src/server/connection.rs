@@ -274,11 +274,14 @@ impl NodeStream {
     }
 
     async fn run(mut self, server: Arc<Shared>) {
-        self.fence.wait().await;
+        let fenced = async {
+            self.fence.wait().await;
+            drive(&mut self.driver, &self.channel, &server).await
+        };
         let end = tokio::select! {
             biased;
             () = self.fence.superseded() => End::Lost(TransportError::Superseded),
-            end = drive(&mut self.driver, &self.channel, &server) => end,
+            end = fenced => end,
         };
         drop(self.place);
         end_calls(&self.channel, &end);

@@ -5,6 +5,7 @@
 //! read have had their turns. So a request that the client has given up as lost never runs after a later one.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -31,6 +32,34 @@ struct Marks {
     superseded: CancellationToken,
     /// Nothing of this stream will start any more.
     ended: CancellationToken,
+    before: Mutex<Before>,
+}
+
+/// What has to end before a stream may be served.
+#[derive(Debug, Default)]
+enum Before {
+    #[default]
+    Nothing,
+    Older(Arc<Marks>),
+    /// A newer stream waits for it instead.
+    TakenOver,
+}
+
+impl Marks {
+    /// What a newer stream has to wait for: this one, or what this one still waits for. So there are never more than two
+    /// streams of a client that wait, however often it dials.
+    fn supersede(self: Arc<Self>) -> Arc<Self> {
+        self.superseded.cancel();
+        let mut before = self.before.lock();
+        match std::mem::replace(&mut *before, Before::TakenOver) {
+            Before::Older(older) => older,
+            served @ (Before::Nothing | Before::TakenOver) => {
+                *before = served;
+                drop(before);
+                self
+            }
+        }
+    }
 }
 
 /// The place of a stream among those of its client. Dropping it lets the next one start.
@@ -40,7 +69,6 @@ pub(crate) struct Fence {
     /// Absent for a client without a name, as a Go client: it has no order across its streams.
     client: Option<String>,
     own: Arc<Marks>,
-    predecessor: Option<Arc<Marks>>,
 }
 
 impl Fences {
@@ -48,20 +76,18 @@ impl Fences {
     pub(crate) fn enter(self: &Arc<Self>, headers: &HeaderMap) -> Option<Fence> {
         let Some((client, dial)) = named(headers) else {
             let own = Arc::default();
-            return Some(Fence { fences: self.clone(), client: None, own, predecessor: None });
+            return Some(Fence { fences: self.clone(), client: None, own });
         };
         let own = Arc::new(Marks { dial, ..Marks::default() });
-        let predecessor = {
-            let mut newest = self.newest.lock();
-            if newest.get(&client).is_some_and(|other| other.dial > dial) {
-                return None;
-            }
-            newest.insert(client.clone(), own.clone())
-        };
-        if let Some(predecessor) = &predecessor {
-            predecessor.superseded.cancel();
+        let mut newest = self.newest.lock();
+        if newest.get(&client).is_some_and(|other| other.dial > dial) {
+            return None;
         }
-        Some(Fence { fences: self.clone(), client: Some(client), own, predecessor })
+        if let Some(older) = newest.insert(client.clone(), own.clone()) {
+            *own.before.lock() = Before::Older(older.supersede());
+        }
+        drop(newest);
+        Some(Fence { fences: self.clone(), client: Some(client), own })
     }
 }
 
@@ -73,12 +99,26 @@ fn named(headers: &HeaderMap) -> Option<(String, u64)> {
 }
 
 impl Fence {
-    /// Resolves when this stream may be served.
-    pub(crate) async fn wait(&mut self) {
-        if let Some(predecessor) = &self.predecessor {
-            predecessor.ended.cancelled().await;
+    /// Resolves when this stream may be served; never if a newer one has taken its place.
+    pub(crate) async fn wait(&self) {
+        let older = match &*self.own.before.lock() {
+            Before::Older(older) => Some(older.clone()),
+            Before::Nothing | Before::TakenOver => None,
+        };
+        if let Some(older) = older {
+            older.ended.cancelled().await;
         }
-        self.predecessor = None;
+        let taken_over = {
+            let mut before = self.own.before.lock();
+            let taken_over = matches!(*before, Before::TakenOver);
+            if !taken_over {
+                *before = Before::Nothing;
+            }
+            taken_over
+        };
+        if taken_over {
+            pending::<()>().await;
+        }
     }
 
     /// Resolves when the client has opened a newer stream.
@@ -112,27 +152,44 @@ mod tests {
         headers
     }
 
-    fn may_start(fence: &mut Fence) -> bool {
+    fn may_start(fence: &Fence) -> bool {
         fence.wait().now_or_never().is_some()
     }
 
     #[test]
     fn a_newer_stream_waits_for_the_end_of_the_older_one() {
         let fences = Arc::new(Fences::default());
-        let mut first = fences.enter(&headers("a-1")).unwrap();
-        assert!(may_start(&mut first));
-        let mut second = fences.enter(&headers("a-2")).unwrap();
-        let mut third = fences.enter(&headers("a-5")).unwrap();
+        let first = fences.enter(&headers("a-1")).unwrap();
+        assert!(may_start(&first));
+        let second = fences.enter(&headers("a-2")).unwrap();
+        assert!(!may_start(&second));
         assert!(first.superseded().now_or_never().is_some());
-        assert!(second.superseded().now_or_never().is_some());
-        assert!(third.superseded().now_or_never().is_none());
-        assert!(!may_start(&mut second) && !may_start(&mut third));
+        assert!(second.superseded().now_or_never().is_none());
         drop(first);
-        assert!(may_start(&mut second) && !may_start(&mut third));
+        assert!(may_start(&second));
+        let third = fences.enter(&headers("a-5")).unwrap();
+        assert!(!may_start(&third));
         drop(second);
-        assert!(may_start(&mut third));
+        assert!(may_start(&third));
         drop(third);
         assert!(fences.newest.lock().is_empty());
+    }
+
+    #[test]
+    fn streams_that_wait_do_not_pile_up() {
+        let fences = Arc::new(Fences::default());
+        let first = fences.enter(&headers("a-1")).unwrap();
+        assert!(may_start(&first));
+        let mut last = fences.enter(&headers("a-2")).unwrap();
+        for dial in 3..100 {
+            let next = fences.enter(&headers(&format!("a-{dial}"))).unwrap();
+            assert!(last.superseded().now_or_never().is_some());
+            drop(last);
+            assert!(!may_start(&next), "the first one has not ended");
+            last = next;
+        }
+        drop(first);
+        assert!(may_start(&last));
     }
 
     /// I3. After `TestAcceptPeerStaleCleanupDoesNotDetachReplacement` of Go Gorums.
@@ -142,9 +199,9 @@ mod tests {
         let first = fences.enter(&headers("a-1")).unwrap();
         let second = fences.enter(&headers("a-2")).unwrap();
         drop(first);
-        let mut third = fences.enter(&headers("a-3")).unwrap();
+        let third = fences.enter(&headers("a-3")).unwrap();
         assert!(second.superseded().now_or_never().is_some(), "the clean-up of the first has detached it");
-        assert!(!may_start(&mut third));
+        assert!(!may_start(&third));
         drop((second, third));
         assert!(fences.newest.lock().is_empty());
     }
@@ -165,6 +222,6 @@ mod tests {
         for other in ["b-1", "no number", "a-", "a-x", "a-18446744073709551616", &too_long] {
             all.push(fences.enter(&headers(other)).unwrap());
         }
-        assert!(all.iter_mut().all(may_start));
+        assert!(all.iter().all(may_start));
     }
 }
