@@ -199,6 +199,7 @@ mod tests {
         let first = fences.enter(&headers("a-1")).unwrap();
         let second = fences.enter(&headers("a-2")).unwrap();
         drop(first);
+        assert!(may_start(&second));
         let third = fences.enter(&headers("a-3")).unwrap();
         assert!(second.superseded().now_or_never().is_some(), "the clean-up of the first has detached it");
         assert!(!may_start(&third));
