@@ -72,6 +72,11 @@ pub(crate) struct Fence {
 }
 
 impl Fences {
+    /// How many clients there are.
+    pub(crate) fn len(&self) -> usize {
+        self.newest.lock().len()
+    }
+
     /// Makes a stream the newest of the client that its headers name; `None` if that has opened a newer one.
     pub(crate) fn enter(self: &Arc<Self>, headers: &HeaderMap) -> Option<Fence> {
         let Some((client, dial)) = named(headers) else {

@@ -262,7 +262,12 @@ impl ServerHandle {
 
     /// What the server has open at this moment.
     pub fn stats(&self) -> ServerStats {
-        self.shared.tasks.stats()
+        let shared = &self.shared;
+        ServerStats {
+            calls: shared.pool.pending().open(),
+            named_clients: shared.fences.len(),
+            ..shared.tasks.stats()
+        }
     }
 
     /// Shuts down at once: running handlers are dropped.

@@ -19,6 +19,10 @@ pub struct ServerStats {
     pub handlers: usize,
     /// Pieces of work that handlers have [detached](crate::ServerContext::detach).
     pub detached: usize,
+    /// Calls to peers and clients that have not ended.
+    pub calls: usize,
+    /// Clients of which a stream is open, or waits for the end of an older one, as far as they name themselves.
+    pub named_clients: usize,
 }
 
 /// The tasks of a server, and the order to stop them.
@@ -43,6 +47,7 @@ struct Gauges {
 struct Gauge(AtomicUsize);
 
 impl Tasks {
+    /// What the tasks are; the rest is for the server to tell.
     pub(crate) fn stats(&self) -> ServerStats {
         let Gauges { connections, streams, handlers, detached } = &*self.gauges;
         ServerStats {
@@ -50,6 +55,7 @@ impl Tasks {
             streams: streams.get(),
             handlers: handlers.get(),
             detached: detached.get(),
+            ..ServerStats::default()
         }
     }
 
