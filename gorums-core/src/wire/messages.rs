@@ -20,10 +20,15 @@ pub enum FrameError {
     },
 }
 
+/// Room that is made for a message of which little has come.
+const AT_ONCE: usize = 16 << 10;
+/// Room that is made for a message beyond that, as a multiple of what has come.
+const AHEAD: usize = 8;
+
 /// The messages in the data of a stream, in order.
 ///
 /// A message that arrived in one piece is a slice of that piece. One that spans pieces is put together,
-/// with each byte copied once.
+/// with each byte copied at most twice.
 #[derive(Debug)]
 pub struct Messages {
     piece: Bytes,
@@ -83,11 +88,15 @@ impl Messages {
         Ok(Some(message))
     }
 
-    /// Moves data from the piece to the partial message until that has `len` bytes, as far as there are.
+    /// Moves data from the piece to the partial message until that has `len` bytes, as far as there are. A length that
+    /// was only announced is not believed: room is made for some times what has come.
     fn fill_partial(&mut self, len: usize) {
         let missing = len - self.partial.len();
-        self.partial.reserve(missing);
         let part = self.piece.split_to(missing.min(self.piece.len()));
+        if self.partial.capacity() - self.partial.len() < part.len() {
+            let come = self.partial.len() + part.len();
+            self.partial.reserve(missing.min(come.saturating_mul(AHEAD).max(AT_ONCE)));
+        }
         self.partial.extend_from_slice(&part);
     }
 
@@ -131,6 +140,19 @@ mod tests {
         messages.add(data);
         let message = messages.next_message().unwrap().unwrap();
         assert!(range.contains(&message.as_ptr()));
+    }
+
+    #[test]
+    fn no_room_is_made_for_what_is_only_announced() {
+        let mut messages = Messages::new(4 << 20);
+        for piece in [vec![0, 0, 0x40, 0, 0], vec![7; 100], vec![7; 1 << 20]] {
+            messages.add(piece.into());
+            assert_eq!(messages.next_message(), Ok(None));
+            let (come, room) = (messages.partial.len(), messages.partial.capacity());
+            assert!(room <= 2 * AT_ONCE + 2 * AHEAD * come, "room for {room} bytes after {come}");
+        }
+        messages.add(vec![7; 3 << 20].into());
+        assert_eq!(messages.next_message().unwrap().unwrap().len(), 4 << 20);
     }
 
     #[test]
