@@ -42,16 +42,18 @@ impl MessageRouter {
         if wire::metadata_exceeds(&message, limit) {
             return self.refuse_metadata(&message, limit);
         }
-        let size = message.len();
+        let size = wire::PREFIX + message.len();
         let raw = self.is_crowded().then(|| message.clone());
         let envelope = Envelope::from_message(message)?;
         let id = MessageId::from_wire(envelope.message_seq_no);
         if id.initiator() == self.own {
             self.reply(id, envelope, now);
+            self.waste(size);
         } else if &*envelope.method == wire::CANCEL.as_bytes() {
             if let Some(dispatcher) = &mut self.dispatcher {
                 dispatcher.cancel(id);
             }
+            self.waste(size);
         } else if let Some(dispatcher) = &mut self.dispatcher {
             let content = raw.map_or_else(|| Content::Decoded(envelope), Content::Raw);
             dispatcher.push(Request { id, content, size, received: now });
@@ -75,6 +77,13 @@ impl MessageRouter {
             self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), head.method_name(), &status));
         }
         Ok(())
+    }
+
+    /// So many bytes have come that are none of a request, maybe together with some that wait.
+    fn waste(&mut self, bytes: usize) {
+        if let Some(dispatcher) = &mut self.dispatcher {
+            dispatcher.waste(bytes);
+        }
     }
 
     fn reply(&self, id: MessageId, envelope: Envelope, now: Instant) {

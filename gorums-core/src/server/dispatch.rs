@@ -85,6 +85,11 @@ impl Dispatcher {
         }
     }
 
+    /// So many bytes have come that are none of a request.
+    pub(crate) fn waste(&mut self, bytes: usize) {
+        self.waiting.waste(bytes);
+    }
+
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting.bytes()
     }

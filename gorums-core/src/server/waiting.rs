@@ -1,8 +1,10 @@
 //! The requests of one stream that wait for their turn, in order. Pure.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 
 use bytes::Bytes;
+use prost::Message;
 use tokio::time::Instant;
 
 use crate::id::MessageId;
@@ -13,6 +15,8 @@ use crate::wire::Envelope;
 const MAX_DECODED: usize = 1024;
 /// With more requests than this, those that are cancelled are found through an index.
 const MAX_SCANNED: usize = 64;
+/// Bytes of other messages that may be kept by requests that came together with them, beyond some times their own size.
+const MAX_WASTED: usize = 1 << 20;
 
 /// A request as it arrived.
 pub(crate) struct Request {
@@ -48,8 +52,15 @@ pub(crate) struct Waiting {
     bytes: usize,
     /// How many requests have left.
     left: u64,
-    /// How many came before each; made when it is first needed, and kept until the queue is empty.
+    /// How many came before each; made when it is first needed, and kept until the queue is empty or tidied up.
     index: Option<HashMap<MessageId, u64>>,
+    /// How many have a place only.
+    cancelled: usize,
+    /// Bytes of what came together with the requests and would be free without them: a request is a slice of what was
+    /// received.
+    wasted: usize,
+    /// How many requests, from the first on, have memory of their own.
+    owned: usize,
 }
 
 impl Waiting {
@@ -78,16 +89,22 @@ impl Waiting {
     /// The next request that was not cancelled.
     pub(crate) fn pop(&mut self) -> Option<Request> {
         loop {
-            let Some(request) = self.requests.pop_front() else {
-                self.index = None;
-                return None;
-            };
+            let request = self.requests.pop_front()?;
             self.left += 1;
             self.bytes -= request.size;
+            self.owned = self.owned.saturating_sub(1);
+            let cancelled = matches!(request.content, Content::Cancelled);
+            self.cancelled -= usize::from(cancelled);
             if let Some(index) = &mut self.index {
                 index.remove(&request.id);
             }
-            if !matches!(request.content, Content::Cancelled) {
+            if self.requests.is_empty() {
+                (self.wasted, self.index) = (0, None);
+                if self.requests.capacity() > 4 * MAX_DECODED {
+                    self.requests = VecDeque::new();
+                }
+            }
+            if !cancelled {
                 return Some(request);
             }
         }
@@ -101,8 +118,36 @@ impl Waiting {
             return false;
         }
         self.bytes -= request.size;
-        (request.content, request.size) = (Content::Cancelled, 0);
+        self.cancelled += 1;
+        let size = mem::take(&mut request.size);
+        request.content = Content::Cancelled;
+        self.waste(size);
         true
+    }
+
+    /// So many bytes have come that are none of a request that waits.
+    pub(crate) fn waste(&mut self, bytes: usize) {
+        if self.requests.is_empty() {
+            return;
+        }
+        self.wasted += bytes;
+        let many = self.cancelled > MAX_SCANNED && 2 * self.cancelled > self.requests.len();
+        if many || self.wasted > MAX_WASTED + 4 * self.bytes {
+            self.tidy_up();
+        }
+    }
+
+    /// Frees what is kept for nothing. Each request is copied once at most, and so seldom that it costs little.
+    fn tidy_up(&mut self) {
+        for request in self.requests.iter_mut().skip(self.owned) {
+            request.content = match mem::replace(&mut request.content, Content::Cancelled) {
+                Content::Decoded(envelope) => Content::Raw(envelope.encode_to_vec().into()),
+                Content::Raw(message) => Content::Raw(Bytes::copy_from_slice(&message)),
+                Content::Cancelled => Content::Cancelled,
+            };
+        }
+        self.requests.retain(|request| !matches!(request.content, Content::Cancelled));
+        (self.owned, self.cancelled, self.wasted, self.index) = (self.requests.len(), 0, 0, None);
     }
 
     /// Forgets what is behind the last request of a kind.
@@ -116,7 +161,7 @@ impl Waiting {
         };
         let kept = self.requests.iter().rposition(is_of_kind).map_or(0, |last| last + 1);
         self.bytes -= self.requests.drain(kept..).map(|request| request.size).sum::<usize>();
-        self.index = None;
+        self.tidy_up();
     }
 
     fn position(&mut self, id: MessageId) -> Option<usize> {
@@ -151,11 +196,41 @@ mod tests {
         Push,
         Pop,
         Cancel(u64),
+        Waste(usize),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![4 => Just(Step::Push), 3 => Just(Step::Pop), 2 => (0..400_u64).prop_map(Step::Cancel)];
+        let step = prop_oneof![4 => Just(Step::Push), 3 => Just(Step::Pop), 2 => (0..400_u64).prop_map(Step::Cancel), 1 => (0..1_usize << 19).prop_map(Step::Waste)];
         prop::collection::vec(step, 0..600)
+    }
+
+    /// Behind a request that does not go, others come and are cancelled.
+    #[test]
+    fn what_is_cancelled_keeps_no_place() {
+        let mut waiting = Waiting::default();
+        waiting.push(request(0));
+        for number in 1..100_000 {
+            waiting.push(request(number));
+            if number % 10 != 0 {
+                assert!(waiting.cancel(id(number)));
+            }
+        }
+        assert!(waiting.requests.len() < 25_000, "{} for 10,000", waiting.requests.len());
+        assert!((0..10_000).all(|number| waiting.pop().is_some_and(|request| request.id == id(10 * number))));
+        assert!(waiting.pop().is_none());
+    }
+
+    #[test]
+    fn what_waits_keeps_nothing_that_came_with_it() {
+        let piece = Bytes::from(vec![0; 1 << 20]);
+        let mut waiting = Waiting::default();
+        for number in 0..10 {
+            let content = Content::Raw(piece.slice(..10));
+            waiting.push(Request { content, ..request(number) });
+        }
+        assert!(!piece.is_unique());
+        waiting.waste(2 << 20);
+        assert!(piece.is_unique(), "requests of 100 bytes keep a mebibyte");
     }
 
     proptest! {
@@ -178,6 +253,7 @@ mod tests {
                         prop_assert_eq!(waiting.cancel(id(number)), found.is_some());
                         found.and_then(|position| model.remove(position));
                     }
+                    Step::Waste(bytes) => waiting.waste(bytes),
                 }
                 prop_assert_eq!(waiting.bytes(), model.iter().map(|number| *number as usize % 7).sum::<usize>());
             }
