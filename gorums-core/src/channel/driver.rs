@@ -140,6 +140,14 @@ impl Driver {
         (self.resend.requests.into_iter(), self.router)
     }
 
+    /// Ready when the stream was reset or its connection has ended. Nothing is read for that.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
+        match self.duplex.poll_gone(cx) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(error),
+        }
+    }
+
     /// Does what can be done now. Ready at the end of the stream.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..MAX_PASSES {

@@ -238,7 +238,8 @@ struct NodeStream {
     session: Arc<Session>,
     channel: Arc<Channel>,
     fence: Fence,
-    place: Place,
+    /// Absent once nobody is there to be called.
+    place: Option<Place>,
 }
 
 impl NodeStream {
@@ -270,20 +271,20 @@ impl NodeStream {
         let router = MessageRouter::new(channel.clone(), Initiator::Server, Some(dispatcher));
         let mut driver = Driver::new(duplex, channel.clone(), EPOCH, router);
         driver.announced(headers);
-        Self { driver, session, channel, fence, place }
+        Self { driver, session, channel, fence, place: Some(place) }
     }
 
     async fn run(mut self, server: Arc<Shared>) {
-        let fenced = async {
-            self.fence.wait().await;
-            drive(&mut self.driver, &self.channel, &server).await
+        let end = if self.may_start().await {
+            tokio::select! {
+                biased;
+                () = self.fence.superseded() => End::Lost(TransportError::Superseded),
+                end = drive(&mut self.driver, &self.channel, &server) => end,
+            }
+        } else {
+            End::Lost(TransportError::Superseded)
         };
-        let end = tokio::select! {
-            biased;
-            () = self.fence.superseded() => End::Lost(TransportError::Superseded),
-            end = fenced => end,
-        };
-        drop(self.place);
+        drop(self.place.take());
         end_calls(&self.channel, &end);
         self.session.close();
         if let End::Lost(error) = end {
@@ -293,6 +294,27 @@ impl NodeStream {
         if let Some(dispatcher) = router.detach() {
             dispatcher.finish().await;
         }
+    }
+}
+
+impl NodeStream {
+    /// Waits until an older stream of the client has ended. False if a newer one has come first. A client that goes
+    /// meanwhile is no longer one that can be called; what it has sent is still handled.
+    async fn may_start(&mut self) -> bool {
+        let wait = self.fence.wait();
+        tokio::pin!(wait);
+        tokio::select! {
+            biased;
+            may_start = &mut wait => return may_start,
+            error = poll_fn(|cx| self.driver.poll_gone(cx)) => {
+                self.place = None;
+                let source: Source = Arc::new(std::io::Error::other(error.to_string()));
+                let failed = self.channel.with_queue(|queue| queue.go_down(Some(source.clone())));
+                self.channel.fail_unsent(failed, &NodeErrorKind::Unavailable, Some(&source));
+                self.channel.set_connectivity(Connectivity::Down(source));
+            }
+        }
+        wait.await
     }
 }
 

@@ -5,7 +5,6 @@
 //! read have had their turns. So a request that the client has given up as lost never runs after a later one.
 
 use std::collections::HashMap;
-use std::future::pending;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -17,49 +16,38 @@ use crate::wire;
 /// A client does not need a longer name.
 const MAX_NAME: usize = 64;
 
-/// The newest stream of each client that has one.
+/// The clients that have named themselves, and of which there is a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Fences {
-    newest: Mutex<HashMap<String, Arc<Marks>>>,
+    clients: Mutex<HashMap<String, Streams>>,
+}
+
+/// The streams of one client. There are at most two that matter: between them no other has been served, nor will be.
+#[derive(Debug, Default)]
+struct Streams {
+    /// The client's number for its newest attempt to open one.
+    dial: u64,
+    /// The one that the client has opened last, unless it has ended.
+    newest: Option<Arc<Marks>>,
+    /// The one that was served last, as long as something of it may still start.
+    served: Option<Arc<Marks>>,
 }
 
 /// What the streams of one client know of each other.
 #[derive(Debug, Default)]
 struct Marks {
-    /// The client's number for its attempt to open this stream.
-    dial: u64,
     /// There is a newer stream.
     superseded: CancellationToken,
     /// Nothing of this stream will start any more.
     ended: CancellationToken,
-    before: Mutex<Before>,
 }
 
-/// What has to end before a stream may be served.
-#[derive(Debug, Default)]
-enum Before {
-    #[default]
-    Nothing,
-    Older(Arc<Marks>),
-    /// A newer stream waits for it instead.
-    TakenOver,
-}
-
-impl Marks {
-    /// What a newer stream has to wait for: this one, or what this one still waits for. So there are never more than two
-    /// streams of a client that wait, however often it dials.
-    fn supersede(self: Arc<Self>) -> Arc<Self> {
-        self.superseded.cancel();
-        let mut before = self.before.lock();
-        match std::mem::replace(&mut *before, Before::TakenOver) {
-            Before::Older(older) => older,
-            served @ (Before::Nothing | Before::TakenOver) => {
-                *before = served;
-                drop(before);
-                self
-            }
-        }
-    }
+/// When a stream may be served.
+enum Turn {
+    Now,
+    After(Arc<Marks>),
+    /// There is a newer one.
+    Never,
 }
 
 /// The place of a stream among those of its client. Dropping it lets the next one start.
@@ -74,24 +62,27 @@ pub(crate) struct Fence {
 impl Fences {
     /// How many clients there are.
     pub(crate) fn len(&self) -> usize {
-        self.newest.lock().len()
+        self.clients.lock().len()
     }
 
     /// Makes a stream the newest of the client that its headers name; `None` if that has opened a newer one.
     pub(crate) fn enter(self: &Arc<Self>, headers: &HeaderMap) -> Option<Fence> {
+        let own = Arc::<Marks>::default();
         let Some((client, dial)) = named(headers) else {
-            let own = Arc::default();
             return Some(Fence { fences: self.clone(), client: None, own });
         };
-        let own = Arc::new(Marks { dial, ..Marks::default() });
-        let mut newest = self.newest.lock();
-        if newest.get(&client).is_some_and(|other| other.dial > dial) {
-            return None;
+        let older = {
+            let mut clients = self.clients.lock();
+            let streams = clients.entry(client.clone()).or_default();
+            if streams.dial > dial {
+                return None;
+            }
+            streams.dial = dial;
+            streams.newest.replace(own.clone())
+        };
+        if let Some(older) = older {
+            older.superseded.cancel();
         }
-        if let Some(older) = newest.insert(client.clone(), own.clone()) {
-            *own.before.lock() = Before::Older(older.supersede());
-        }
-        drop(newest);
         Some(Fence { fences: self.clone(), client: Some(client), own })
     }
 }
@@ -104,25 +95,36 @@ fn named(headers: &HeaderMap) -> Option<(String, u64)> {
 }
 
 impl Fence {
-    /// Resolves when this stream may be served; never if a newer one has taken its place.
-    pub(crate) async fn wait(&self) {
-        let older = match &*self.own.before.lock() {
-            Before::Older(older) => Some(older.clone()),
-            Before::Nothing | Before::TakenOver => None,
-        };
-        if let Some(older) = older {
-            older.ended.cancelled().await;
-        }
-        let taken_over = {
-            let mut before = self.own.before.lock();
-            let taken_over = matches!(*before, Before::TakenOver);
-            if !taken_over {
-                *before = Before::Nothing;
+    /// Resolves to true when this stream may be served, and to false when there is a newer one, so that it never may.
+    pub(crate) async fn wait(&self) -> bool {
+        loop {
+            match self.try_start() {
+                Turn::Now => return true,
+                Turn::Never => return false,
+                Turn::After(served) => tokio::select! {
+                    () = self.own.superseded.cancelled() => {}
+                    () = served.ended.cancelled() => {}
+                },
             }
-            taken_over
+        }
+    }
+
+    /// Makes this stream the one that is served, if it may be.
+    fn try_start(&self) -> Turn {
+        let Some(client) = &self.client else { return Turn::Now };
+        let mut clients = self.fences.clients.lock();
+        let is_own = |marks: &Arc<Marks>| Arc::ptr_eq(marks, &self.own);
+        let Some(streams) =
+            clients.get_mut(client).filter(|streams| streams.newest.as_ref().is_some_and(is_own))
+        else {
+            return Turn::Never;
         };
-        if taken_over {
-            pending::<()>().await;
+        match &streams.served {
+            Some(served) if !is_own(served) => Turn::After(served.clone()),
+            _ => {
+                streams.served = Some(self.own.clone());
+                Turn::Now
+            }
         }
     }
 
@@ -135,10 +137,15 @@ impl Fence {
 impl Drop for Fence {
     fn drop(&mut self) {
         if let Some(client) = &self.client {
-            let mut newest = self.fences.newest.lock();
-            // A newer stream is not to be forgotten with this one (I3).
-            if newest.get(client).is_some_and(|marks| Arc::ptr_eq(marks, &self.own)) {
-                newest.remove(client);
+            let mut clients = self.fences.clients.lock();
+            if let Some(streams) = clients.get_mut(client) {
+                // Others are not to be forgotten with this one (I3).
+                for place in [&mut streams.newest, &mut streams.served] {
+                    place.take_if(|marks| Arc::ptr_eq(marks, &self.own));
+                }
+                if streams.newest.is_none() && streams.served.is_none() {
+                    clients.remove(client);
+                }
             }
         }
         self.own.ended.cancel();
@@ -158,7 +165,7 @@ mod tests {
     }
 
     fn may_start(fence: &Fence) -> bool {
-        fence.wait().now_or_never().is_some()
+        fence.wait().now_or_never() == Some(true)
     }
 
     #[test]
@@ -167,34 +174,35 @@ mod tests {
         let first = fences.enter(&headers("a-1")).unwrap();
         assert!(may_start(&first));
         let second = fences.enter(&headers("a-2")).unwrap();
-        assert!(!may_start(&second));
         assert!(first.superseded().now_or_never().is_some());
-        assert!(second.superseded().now_or_never().is_none());
+        assert!(!may_start(&second));
         drop(first);
         assert!(may_start(&second));
-        let third = fences.enter(&headers("a-5")).unwrap();
-        assert!(!may_start(&third));
         drop(second);
-        assert!(may_start(&third));
-        drop(third);
-        assert!(fences.newest.lock().is_empty());
+        assert_eq!(fences.len(), 0);
     }
 
+    /// However often a client comes again while its first stream goes on, nothing piles up.
     #[test]
-    fn streams_that_wait_do_not_pile_up() {
+    fn a_stream_that_waits_is_superseded_at_once() {
         let fences = Arc::new(Fences::default());
         let first = fences.enter(&headers("a-1")).unwrap();
         assert!(may_start(&first));
-        let mut last = fences.enter(&headers("a-2")).unwrap();
-        for dial in 3..100 {
-            let next = fences.enter(&headers(&format!("a-{dial}"))).unwrap();
-            assert!(last.superseded().now_or_never().is_some());
-            drop(last);
-            assert!(!may_start(&next), "the first one has not ended");
-            last = next;
-        }
+        let second = fences.enter(&headers("a-2")).unwrap();
+        assert!(second.wait().now_or_never().is_none());
+        let third = fences.enter(&headers("a-5")).unwrap();
+        assert_eq!(second.wait().now_or_never(), Some(false));
+        drop(second);
+        assert!(!may_start(&third), "beside the first");
+        assert!(fences.enter(&headers("a-3")).is_none(), "older than the third");
+        drop(third);
+        assert!(fences.enter(&headers("a-3")).is_none(), "the third has been forgotten beside the first");
+        let fourth = fences.enter(&headers("a-6")).unwrap();
+        assert!(!may_start(&fourth));
         drop(first);
-        assert!(may_start(&last));
+        assert!(may_start(&fourth));
+        drop(fourth);
+        assert_eq!(fences.len(), 0);
     }
 
     /// I3. After `TestAcceptPeerStaleCleanupDoesNotDetachReplacement` of Go Gorums.
@@ -202,6 +210,7 @@ mod tests {
     fn the_end_of_an_old_stream_does_not_touch_its_successor() {
         let fences = Arc::new(Fences::default());
         let first = fences.enter(&headers("a-1")).unwrap();
+        assert!(may_start(&first));
         let second = fences.enter(&headers("a-2")).unwrap();
         drop(first);
         assert!(may_start(&second));
@@ -209,7 +218,7 @@ mod tests {
         assert!(second.superseded().now_or_never().is_some(), "the clean-up of the first has detached it");
         assert!(!may_start(&third));
         drop((second, third));
-        assert!(fences.newest.lock().is_empty());
+        assert_eq!(fences.len(), 0);
     }
 
     #[test]
