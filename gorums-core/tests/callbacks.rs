@@ -231,12 +231,9 @@ async fn a_full_stream_carries_replies_all_the_same() {
     let mut full = 0;
     while full < 3 {
         let bulk = common::Text { text: "x".repeat(16 << 10), number: 0 };
-        match node.unicast(&NOTE, bulk).timeout(60 * SECOND).send() {
-            Ok(()) => full = 0,
-            Err(_) => {
-                full += 1;
-                tokio::time::sleep(SECOND / 10).await;
-            }
+        full = if node.unicast(&NOTE, bulk).timeout(60 * SECOND).send().is_ok() { 0 } else { full + 1 };
+        if full > 0 {
+            tokio::time::sleep(SECOND / 10).await;
         }
     }
     let sent = node.stats().queue.sent;
