@@ -144,7 +144,7 @@ async fn half_vanish(world: World, count: usize) -> Duration {
     common::soon("the multicast", 10 * SECOND, || notes.load(Relaxed) == count as u64).await;
     // One call to all, and one to each: none is answered.
     let replies = everybody.quorum_call(&common::ECHO, text("hang")).timeout(1_000 * SECOND).send();
-    let calls: Vec<_> = everybody.iter().map(|client| call(client)).collect();
+    let calls: Vec<_> = everybody.iter().map(call).collect();
     assert_eq!((server.stats().calls, everybody.pending()), (1 + count, 1 + count));
     world.faults().set_both(Traffic::Drop);
     let start = Instant::now();
@@ -241,7 +241,7 @@ async fn come_and_go(world: World, rounds: usize, at_once: usize) {
         }
         let known = within("known", server.wait_for_clients(|known| known.len() == at_once)).await.unwrap();
         known.multicast(&NOTE, text("x")).await.unwrap();
-        let _unanswered = known.quorum_call(&common::ECHO, text("hang")).send();
+        let unanswered = known.quorum_call(&common::ECHO, text("hang")).send();
         if matches!(leave, Leave::Reset) {
             world.faults().reset();
         }
@@ -252,7 +252,7 @@ async fn come_and_go(world: World, rounds: usize, at_once: usize) {
                 Leave::Drop => drop(client),
             }
         }
-        drop((known, _unanswered));
+        drop((known, unanswered));
         let what = format!("after {leave:?} in round {round}");
         common::soon(&what, 10 * SECOND, || server.stats() == ServerStats::default()).await;
         assert!(server.clients().is_empty(), "{what}");
