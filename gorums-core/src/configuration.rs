@@ -4,6 +4,7 @@ mod algebra;
 mod builder;
 mod order;
 mod scope;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
