@@ -15,6 +15,8 @@ mod reach;
 mod replies;
 mod reply_set;
 mod rpc;
+mod stage;
+mod staged;
 mod streaming;
 pub(crate) mod tally;
 
@@ -26,6 +28,8 @@ pub use self::reach::Reach;
 pub use self::replies::{NodeReply, Replies};
 pub use self::reply_set::{Decision, QuorumFunction, ReachWith, ReplySet};
 pub use self::rpc::{Rpc, RpcFuture};
+pub use self::stage::Stage;
+pub use self::staged::{StagedCall, StagedFunctionFuture, StagedFuture};
 pub use self::streaming::StreamingCall;
 
 #[cfg(test)]

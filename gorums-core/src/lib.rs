@@ -33,8 +33,8 @@ pub use tonic::{Code, Status};
 pub use crate::call::tally::Quorum;
 pub use crate::call::{
     CallInterceptor, Correctable, Decision, Multicast, NodeReply, NodeRequest, QuorumCall, QuorumFunction,
-    QuorumFunctionFuture, QuorumFuture, Reach, ReachWith, Replies, ReplySet, Rpc, RpcFuture, StreamingCall,
-    Unicast,
+    QuorumFunctionFuture, QuorumFuture, Reach, ReachWith, Replies, ReplySet, Rpc, RpcFuture, Stage,
+    StagedCall, StagedFunctionFuture, StagedFuture, StreamingCall, Unicast,
 };
 pub use crate::channel::link::Backoff;
 pub use crate::channel::queue::{Overflow, QueueCounts, QueueLimits};

@@ -77,7 +77,9 @@ impl Node {
         self.channel().address()
     }
 
-    /// The moving average of the time from a call to this node's reply; `None` before the first reply.
+    /// The moving average of the time from a call to this node's reply; `None` before the first reply. Where a
+    /// [staged](crate::QuorumCall::staged) call had to ask other nodes and ended without this one's reply, the time it
+    /// waited counts, if that is more than the average.
     pub fn latency(&self) -> Option<Duration> {
         self.counters().latency()
     }

@@ -96,7 +96,7 @@ impl MessageRouter {
         if !pending.deliver(id, self.channel.ordinal(), incoming, now) {
             let counters = self.channel.counters();
             counters.late_reply();
-            if let Some(started) = pending.started(id) {
+            if let Some(started) = pending.started(id, self.channel.ordinal()) {
                 counters.replied_after(now - started);
             }
         }

@@ -19,7 +19,8 @@ pub struct NodeStats {
     pub late_replies: u64,
     /// Connections made.
     pub connections: u64,
-    /// The moving average of the time to a reply; `None` before the first.
+    /// The moving average of the time to a reply; `None` before the first. Where a [staged](crate::QuorumCall::staged) call
+    /// had to ask other nodes and ended without this one's reply, the time it waited counts, if that is more.
     pub latency: Option<Duration>,
 }
 
@@ -62,6 +63,13 @@ impl Counters {
             old => (old - old / SMOOTHING).saturating_add(sample / SMOOTHING).max(1),
         };
         self.latency.store(average, Relaxed);
+    }
+
+    /// A reply has not come within this time.
+    pub(crate) fn took_at_least(&self, time: Duration) {
+        if self.latency().is_none_or(|average| average < time) {
+            self.replied_after(time);
+        }
     }
 
     pub(crate) fn failed(&self, kind: NodeErrorKind) {

@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 
 use crate::call::intercept::{CallInterceptor, Chain, Own, Received, ReplyChain};
 use crate::call::options::{CallOptions, Timeout};
+use crate::call::staged::NeverAsked;
 use crate::call::tally::{Outcome, Tally};
 use crate::channel::queue::{Awaits, Outgoing, Overflow};
 use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
@@ -101,12 +102,31 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 
     fn start_with(
-        self,
+        mut self,
         mode: Mode,
         own: &[Own<Req>],
         failed: impl FnMut(&Node, &Outgoing, Fault),
     ) -> Call<Resp> {
         let now = Instant::now();
+        let awaits = match mode {
+            Mode::Handover(_) => Awaits::Handover,
+            Mode::Streaming { .. } => Awaits::Replies,
+            Mode::Each | Mode::Counted(_) => Awaits::Reply,
+        };
+        let call = self.register(mode, now, |_| {});
+        if let Some(id) = call.id {
+            self.offer(id, awaits, (call.deadline, now), own, failed);
+        }
+        call
+    }
+
+    /// Registers the call, after `prepare` has changed its entry. Nothing is sent yet.
+    pub(crate) fn register(
+        &mut self,
+        mode: Mode,
+        now: Instant,
+        prepare: impl FnOnce(&mut Entry),
+    ) -> Call<Resp> {
         let streaming = matches!(mode, Mode::Streaming { .. });
         let (deadline, caller) = match mode {
             Mode::Handover(_) => (self.own_deadline(now), None),
@@ -114,11 +134,7 @@ impl<Req, Resp> Description<Req, Resp> {
                 (self.own_deadline(now).into_iter().chain(nested::deadline()).min(), nested::cancellation())
             }
         };
-        let awaits = match mode {
-            Mode::Handover(_) => Awaits::Handover,
-            Mode::Streaming { .. } => Awaits::Replies,
-            Mode::Each | Mode::Counted(_) => Awaits::Reply,
-        };
+        let chain = self.interceptors.take().filter(|chain| chain.takes_replies());
         let mut call = Call {
             id: None,
             targets: self.targets.clone(),
@@ -130,19 +146,18 @@ impl<Req, Resp> Description<Req, Resp> {
             reached: false,
             refused: RawReplies::new(),
             closed: None,
-            interceptors: None,
+            interceptors: chain.map(|chain| chain as Box<dyn ReplyChain<Resp>>),
         };
         let Some(pool) = call.pool() else { return call };
-        if let Some(id) = pool.pending().register(Entry::new(self.targets.clone(), mode, now)) {
+        let mut entry = Entry::new(self.targets.clone(), mode, now);
+        prepare(&mut entry);
+        if let Some(id) = pool.pending().register(entry) {
             call.id = Some(id);
-            self.offer(id, awaits, (deadline, now), own, failed);
         } else {
             let full = || Err(Fault::unsent(NodeErrorKind::QueueFull, None));
             call.refused =
                 (0..self.targets.len()).map(|target| RawReply { target, result: full() }).collect();
         }
-        let chain = self.interceptors.filter(|chain| chain.takes_replies());
-        call.interceptors = chain.map(|chain| chain as Box<dyn ReplyChain<Resp>>);
         call
     }
 
@@ -178,16 +193,7 @@ impl<Req, Resp> Description<Req, Resp> {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let is_shared = own.is_empty() || own.iter().any(Own::is_shared);
         let shared = if is_shared { self.encode(id, timeout, None) } else { Bytes::new() };
-        let mut request = Outgoing {
-            id,
-            frame: shared,
-            deadline: deadline.unwrap_or(now + NEVER),
-            awaits,
-            overflow: self.options.overflow,
-            idempotent: self.method.is_idempotent(),
-            wait_for_ready: self.options.wait_for_ready,
-            sent_before: false,
-        };
+        let mut request = self.outgoing(id, shared, awaits, (deadline, now));
         let shared = if own.is_empty() { Bytes::new() } else { request.frame.clone() };
         for (index, target) in self.targets.iter().enumerate() {
             if let Some(own) = own.get(index) {
@@ -198,18 +204,32 @@ impl<Req, Resp> Description<Req, Resp> {
                 request.frame =
                     if own.is_shared() { shared.clone() } else { self.encode(id, timeout, Some(own)) };
             }
-            let limit = target.channel().pool().options().transport.max_message_size;
-            let offered = match too_long(request.frame.len() - wire::PREFIX, limit) {
-                Some(fault) => Err(fault),
-                None => target.channel().offer(request.clone(), now),
-            };
-            if let Err(fault) = offered {
+            if let Err(fault) = offer(target, &request, now) {
                 failed(target, &request, fault);
             }
         }
     }
 
-    fn encode(&self, id: MessageId, timeout: Option<Duration>, own: Option<&Own<Req>>) -> Bytes {
+    pub(crate) fn outgoing(
+        &self,
+        id: MessageId,
+        frame: Bytes,
+        awaits: Awaits,
+        (deadline, now): (Option<Instant>, Instant),
+    ) -> Outgoing {
+        Outgoing {
+            id,
+            frame,
+            deadline: deadline.unwrap_or(now + NEVER),
+            awaits,
+            overflow: self.options.overflow,
+            idempotent: self.method.is_idempotent(),
+            wait_for_ready: self.options.wait_for_ready,
+            sent_before: false,
+        }
+    }
+
+    pub(crate) fn encode(&self, id: MessageId, timeout: Option<Duration>, own: Option<&Own<Req>>) -> Bytes {
         let message = own.and_then(|own| own.message.as_ref()).unwrap_or(&self.request);
         let metadata = own.and_then(|own| own.metadata.as_deref()).or(self.options.metadata.as_deref());
         let outline = wire::Outline { id: id.to_wire(), method: self.method.name(), timeout, metadata };
@@ -228,6 +248,22 @@ impl<Req: fmt::Debug, Resp> fmt::Debug for Description<Req, Resp> {
             .field("request", &self.request)
             .field("options", &self.options)
             .finish_non_exhaustive()
+    }
+}
+
+/// Offers a request to one node.
+fn offer(node: &Node, request: &Outgoing, now: Instant) -> Result<(), Fault> {
+    let limit = node.channel().pool().options().transport.max_message_size;
+    match too_long(request.frame.len() - wire::PREFIX, limit) {
+        Some(fault) => Err(fault),
+        None => node.channel().offer(request.clone(), now),
+    }
+}
+
+/// Offers a request to one node, for which a caller waits.
+pub(crate) fn offer_or_fail(node: &Node, request: &Outgoing, now: Instant) {
+    if let Err(fault) = offer(node, request, now) {
+        fail(node, request, fault);
     }
 }
 
@@ -306,6 +342,7 @@ impl<Resp> Call<Resp> {
         self.id
     }
 
+    /// Changes what is in the table; `None` if the call is not there any more.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         self.pool()?.pending().with(self.id?, change)
     }
@@ -382,6 +419,10 @@ impl<Resp> Call<Resp> {
         self.targets.get(target).id()
     }
 
+    pub(crate) fn target(&self, target: usize) -> &Node {
+        self.targets.get(target)
+    }
+
     fn error(&self, target: usize, fault: Fault) -> NodeError {
         let node = self.targets.get(target);
         fault.at(node.id(), node.channel().address().clone())
@@ -394,6 +435,12 @@ impl<Resp> Call<Resp> {
         for target in 0..self.targets.len() {
             let sent = match entry.progress(target) {
                 Progress::Settled => continue,
+                Progress::Held => {
+                    let fault =
+                        Fault::unsent(NodeErrorKind::Cancelled, Some(std::sync::Arc::new(NeverAsked)));
+                    errors.push((target, self.error(target, fault)));
+                    continue;
+                }
                 Progress::Queued => false,
                 Progress::Sent(_) | Progress::Requeued => true,
             };
@@ -443,12 +490,17 @@ impl<Resp> Call<Resp> {
         self.close();
         let (Some(id), Some(entry)) = (self.id.take(), self.closed.take()) else { return };
         let goes_on = self.reached && !self.streaming;
+        // Who asks in stages does not mean to reach all nodes.
+        let stays = goes_on && !entry.is_staged();
+        if entry.is_staged() {
+            entry.measure_unanswered(Instant::now());
+        }
         for (target, node) in self.targets.iter().enumerate() {
             match entry.progress(target) {
                 // Nodes go on replying to a call that was overrun until they are told.
                 Progress::Settled if entry.is_overrun() => node.channel().give_up(id, true),
-                Progress::Settled => {}
-                Progress::Queued | Progress::Requeued if goes_on => node.channel().leave(id),
+                Progress::Settled | Progress::Held => {}
+                Progress::Queued | Progress::Requeued if stays => node.channel().leave(id),
                 Progress::Sent(_) if goes_on => {}
                 Progress::Queued | Progress::Requeued => node.channel().give_up(id, false),
                 Progress::Sent(_) => node.channel().give_up(id, true),

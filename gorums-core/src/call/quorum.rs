@@ -14,6 +14,8 @@ use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
 use crate::call::replies::Replies;
 use crate::call::reply_set::{QuorumFunction, ReachWith};
+use crate::call::stage::Stage;
+use crate::call::staged::StagedCall;
 use crate::call::tally::{Quorum, Tally};
 use crate::configuration::{Decided, Undecided};
 use crate::error::{QuorumError, QuorumErrorKind};
@@ -65,6 +67,12 @@ impl<Req, Resp, Q> QuorumCall<Req, Resp, Q> {
     /// Waits until a quorum function has decided.
     pub fn quorum<F: QuorumFunction<Resp>>(self, function: F) -> QuorumFunctionFuture<Req, Resp, F> {
         QuorumFunctionFuture { described: Some((self.description, function)), sent: None }
+    }
+
+    /// Asks a quorum of the fastest nodes first, and the others after a delay, or as soon as one of those has failed. See
+    /// [`StagedCall`] for what it is good for.
+    pub fn staged(self, stage: Stage) -> StagedCall<Req, Resp, Q> {
+        StagedCall::new(self.description, self.quorum, stage)
     }
 
     /// Sends the request now: calls that one task sends reach each node in the order in which it sent them.

@@ -10,6 +10,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::call::flight::Call;
 use crate::call::intercept::Received;
+use crate::call::staged::Staged;
 use crate::call::tally::{Outcome, Quorum, Tally};
 use crate::error::{NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::router::entry::{Look, RawReplies};
@@ -131,6 +132,11 @@ impl<Resp> Counted<Resp> {
         }
     }
 
+    /// How many nodes have succeeded, and how many have failed.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.replies, self.errors.len())
+    }
+
     /// Ends the call without its quorum. It was closed before.
     fn fail<T>(&mut self, call: &mut Call<T>, kind: QuorumErrorKind) -> QuorumError {
         let mut errors = std::mem::take(&mut self.errors);
@@ -155,6 +161,18 @@ impl<Resp> Reach<Resp> {
     pub(crate) fn new(call: Call<Resp>, progress: Counted<Resp>, failure: QuorumErrorKind) -> Self {
         let deadline = Deadline::of(&call);
         Self { call, deadline, failure, progress }
+    }
+}
+
+impl<Resp> Staged for Reach<Resp> {
+    type Resp = Resp;
+
+    fn call(&self) -> &Call<Resp> {
+        &self.call
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        self.progress.counts()
     }
 }
 

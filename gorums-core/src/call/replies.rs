@@ -86,6 +86,11 @@ impl<Resp> Replies<Resp> {
         named.into_iter()
     }
 
+    /// How many successes and failures were read.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        self.counted.counts()
+    }
+
     pub(crate) fn call(&self) -> &Call<Resp> {
         &self.call
     }

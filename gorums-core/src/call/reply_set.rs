@@ -4,8 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::call::flight::Call;
 use crate::call::intercept::Received;
 use crate::call::replies::{NodeReply, Replies};
+use crate::call::staged::Staged;
 use crate::error::{NodeError, QuorumError, QuorumErrorKind};
 use crate::id::NodeId;
 
@@ -143,6 +145,18 @@ impl<Resp, F> ReachWith<Resp, F> {
 }
 
 impl<Resp, F> Unpin for ReachWith<Resp, F> {}
+
+impl<Resp, F: QuorumFunction<Resp>> Staged for ReachWith<Resp, F> {
+    type Resp = Resp;
+
+    fn call(&self) -> &Call<Resp> {
+        self.replies.call()
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        self.replies.counts()
+    }
+}
 
 impl<Resp, F: QuorumFunction<Resp>> Future for ReachWith<Resp, F> {
     type Output = Result<F::Output, QuorumError>;

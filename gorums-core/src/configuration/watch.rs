@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures_util::stream::FusedStream;
 use tokio::time::{Sleep, sleep};
 
 use crate::configuration::Configuration;
+use crate::pool::Pool;
 
 impl Configuration {
     /// Derives a configuration from this one at once and then every `interval`, and yields it when it differs from the
@@ -64,14 +66,23 @@ impl Configuration {
         Watch(Some(State { source: this.clone(), derive, interval, closing, due: None, last: None }))
     }
 
-    /// What tells ordered lists of nodes apart, and holds none of them.
     fn fingerprint(&self) -> Fingerprint {
-        (self.pool().incarnation(), self.iter().map(|node| node.channel().ordinal()).collect())
+        let ordinals = self.iter().map(|node| node.channel().ordinal()).collect();
+        Fingerprint { pool: Arc::downgrade(self.pool()), ordinals }
     }
 }
 
-/// A pool, and the ordinals of some of its nodes, in order.
-type Fingerprint = (u128, Vec<u32>);
+/// What tells ordered lists of nodes apart, and keeps no connection to any of them.
+struct Fingerprint {
+    pool: Weak<Pool>,
+    ordinals: Vec<u32>,
+}
+
+impl PartialEq for Fingerprint {
+    fn eq(&self, other: &Self) -> bool {
+        self.pool.ptr_eq(&other.pool) && self.ordinals == other.ordinals
+    }
+}
 
 /// Nothing once it has ended.
 struct Watch<F>(Option<State<F>>);

@@ -25,6 +25,8 @@ pub(crate) type RawReplies = SmallVec<[RawReply; 4]>;
 /// How far the call has come with one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
+    /// Not offered to the node, so far, by a staged call.
+    Held,
     /// Not handed to the transport.
     Queued,
     /// Handed to a connection that broke, and waiting for the next.
@@ -87,7 +89,7 @@ pub(crate) struct Entry {
     open: usize,
     dropped: usize,
     overrun: bool,
-    started: Instant,
+    started: Started,
     waker: Option<Waker>,
 }
 
@@ -118,14 +120,14 @@ impl Entry {
             open,
             dropped: 0,
             overrun: false,
-            started,
+            started: Started::at(started),
             waker: None,
         }
     }
 
     /// When the call started, if its replies tell of the latency: those of a streaming call do not.
-    pub(crate) fn started(&self) -> Option<Instant> {
-        (!matches!(self.mode, Mode::Streaming { .. })).then_some(self.started)
+    pub(crate) fn started(&self) -> Option<&Started> {
+        (!matches!(self.mode, Mode::Streaming { .. })).then_some(&self.started)
     }
 
     /// The call failed because its replies were not taken in time.
@@ -137,16 +139,16 @@ impl Entry {
         self.progress.get(target).copied().unwrap_or(Progress::Settled)
     }
 
-    /// The only target that is not settled, if there is exactly one.
+    /// The only target that is not settled, if there is exactly one and it was asked.
     pub(crate) fn only_open(&self) -> Option<usize> {
         let open = || self.progress.iter().position(|progress| *progress != Progress::Settled);
-        (self.open == 1).then(open).flatten()
+        (self.open == 1).then(open).flatten().filter(|&target| self.progress[target] != Progress::Held)
     }
 
     /// The request is about to be handed to the connection with number `epoch`.
     pub(crate) fn sent(&mut self, target: usize, epoch: u32) -> Effect {
         match self.progress(target) {
-            Progress::Settled => Effect::default(),
+            Progress::Settled | Progress::Held => Effect::default(),
             _ if matches!(self.mode, Mode::Handover(_)) => self.settle(target, Ok(Bytes::new())),
             _ => {
                 self.progress[target] = Progress::Sent(epoch);
@@ -157,7 +159,7 @@ impl Entry {
 
     /// The request waits again for a connection.
     pub(crate) fn requeued(&mut self, target: usize) {
-        if self.progress(target) != Progress::Settled {
+        if !matches!(self.progress(target), Progress::Settled | Progress::Held) {
             self.progress[target] = Progress::Requeued;
         }
     }
@@ -168,7 +170,7 @@ impl Entry {
             return Effect::default();
         }
         if matches!(incoming, Incoming::Reply(_)) && !matches!(self.mode, Mode::Streaming { .. }) {
-            self.targets.get(target).counters().replied_after(now - self.started);
+            self.targets.get(target).counters().replied_after(now - self.started_at(target));
         }
         match (incoming, &self.mode) {
             (Incoming::Failure(fault), _) => self.settle(target, Err(fault)),
@@ -181,10 +183,10 @@ impl Entry {
         }
     }
 
-    /// The call failed at a target, whatever its progress.
+    /// The call failed at a target that it was offered to, whatever its progress.
     pub(crate) fn fail(&mut self, target: usize, fault: Fault) -> Effect {
         match self.progress(target) {
-            Progress::Settled => Effect::default(),
+            Progress::Settled | Progress::Held => Effect::default(),
             _ => self.settle(target, Err(fault)),
         }
     }
@@ -322,12 +324,15 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         for (node, progress) in self.targets.iter().zip(&self.progress) {
-            if *progress != Progress::Settled {
+            if !matches!(progress, Progress::Settled | Progress::Held) {
                 node.counters().call_settled();
             }
         }
     }
 }
 
+mod staged;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::staged::Started;

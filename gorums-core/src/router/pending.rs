@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::error::Fault;
 use crate::id::{Initiator, MessageId};
-use crate::router::entry::{Effect, Entry, Incoming, Look, Progress};
+use crate::router::entry::{Effect, Entry, Incoming, Look, Progress, Started};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard};
 
 const SLOT_BITS: u32 = 20;
@@ -38,7 +38,7 @@ struct Slot {
     generation: u64,
     entry: Option<Entry>,
     /// When the call of the last generation started, for the latency of replies that come after its end.
-    last_started: Option<Instant>,
+    last_started: Option<Started>,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl PendingTable {
     pub(crate) fn remove(&self, id: MessageId) -> Option<Entry> {
         let mut slot = self.lock(id)?;
         let entry = slot.entry.take();
-        slot.last_started = entry.as_ref().and_then(Entry::started);
+        slot.last_started = entry.as_ref().and_then(Entry::started).cloned();
         slot.generation += 1;
         drop(slot);
         self.free.lock().returned.push(Self::index(id));
@@ -116,8 +116,8 @@ impl PendingTable {
         self.change(id, ordinal, |entry, target| entry.deliver(target, incoming, now))
     }
 
-    /// When the call of a late reply started, unless its slot has been used several times since.
-    pub(crate) fn started(&self, id: MessageId) -> Option<Instant> {
+    /// When a node that replies late was asked, unless the slot of the call has been used several times since.
+    pub(crate) fn started(&self, id: MessageId, ordinal: u32) -> Option<Instant> {
         let index = Self::index(id);
         if id.initiator() != self.initiator || index == MAX_SLOTS {
             return None;
@@ -125,7 +125,7 @@ impl PendingTable {
         let (segment, offset) = place(index);
         let slot = self.segments[segment].get()?[offset].lock();
         let last = slot.generation - 1 == id.sequence() >> SLOT_BITS;
-        slot.last_started.filter(|_| last)
+        slot.last_started.as_ref().filter(|_| last).map(|started| started.of(ordinal))
     }
 
     /// Whether a call still waits for a node.

@@ -1,0 +1,176 @@
+//! A staged call in flight: who was asked so far, and when the others are.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pin_project_lite::pin_project;
+use smallvec::SmallVec;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::call::flight::{Call, Description, offer_or_fail};
+use crate::call::intercept::Own;
+use crate::call::stage::{Stage, order};
+use crate::channel::queue::{Awaits, Outgoing};
+use crate::error::{Fault, NodeErrorKind};
+use crate::router::entry::Mode;
+use crate::wire;
+
+/// Why there is nothing to tell of a node.
+#[derive(Debug, thiserror::Error)]
+#[error("it was never asked, as the call ended before its later stage")]
+pub(crate) struct NeverAsked;
+
+/// What waits for a staged call, and what it has seen of its replies.
+pub(crate) trait Staged: Future {
+    type Resp;
+
+    fn call(&self) -> &Call<Self::Resp>;
+
+    /// How many nodes have succeeded, and how many have failed.
+    fn counts(&self) -> (usize, usize);
+}
+
+pin_project! {
+    /// A call of which the first stage was sent.
+    pub(crate) struct Sent<Req: 'static, Resp: 'static, R> {
+        #[pin]
+        reach: R,
+        #[pin]
+        delay: Sleep,
+        stages: Stages<Req, Resp>,
+    }
+}
+
+impl<Req, Resp, R: Staged<Resp = Resp>> Future for Sent<Req, Resp, R> {
+    type Output = R::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R::Output> {
+        let mut this = self.project();
+        loop {
+            if let Poll::Ready(result) = this.reach.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            if this.stages.is_over() {
+                return Poll::Pending;
+            }
+            let due = match this.delay.as_mut().poll(cx) {
+                Poll::Ready(()) => this.stages.order.len(),
+                Poll::Pending => this.stages.due(this.reach.counts()),
+            };
+            // Some may have failed at once: that counts.
+            if !this.stages.ask(this.reach.call(), due) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// The nodes in the order in which they are asked, and what they are asked.
+struct Stages<Req: 'static, Resp: 'static> {
+    description: Description<Req, Resp>,
+    /// What interceptors have changed about the request for each node; nothing if there are none.
+    own: Vec<Own<Req>>,
+    /// The message that is common to all, once it was encoded.
+    message: Option<Bytes>,
+    order: SmallVec<[usize; 8]>,
+    /// How many of them are asked, if none fails.
+    width: usize,
+    /// How many of them were asked.
+    asked: usize,
+}
+
+impl<Req, Resp> Description<Req, Resp> {
+    /// Starts a call that asks only the nodes of its first stage.
+    pub(crate) fn start_staged<R: Staged<Resp = Resp>>(
+        mut self,
+        stage: Stage,
+        width: usize,
+        reach: impl FnOnce(Call<Resp>) -> R,
+    ) -> Sent<Req, Resp, R> {
+        let own = self.own_requests();
+        let is_skipped = |target: usize| own.get(target).is_some_and(|own| own.skipped);
+        let targets = self.targets.clone();
+        let nodes = targets.nodes();
+        let mut order = order(nodes);
+        order.retain(|target| !is_skipped(*target));
+        let width = width.min(order.len());
+        let delay = stage.delay(order[..width].iter().map(|&target| nodes[target].latency()));
+        let width = if delay.is_zero() { order.len() } else { width };
+        let now = Instant::now();
+        let call = self.register(Mode::Each, now, |entry| entry.hold(&order[width..]));
+        let left = call.deadline().map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
+        let mut stages = Stages { description: self, own, message: None, order, width, asked: 0 };
+        stages.skip(&call);
+        stages.ask(&call, width);
+        Sent { reach: reach(call), delay: sleep(delay.min(left / 2)), stages }
+    }
+}
+
+impl<Req, Resp> Stages<Req, Resp> {
+    /// Fails the call at the nodes that interceptors have skipped.
+    fn skip(&self, call: &Call<Resp>) {
+        let Some(id) = call.id() else { return };
+        for (target, _) in self.own.iter().enumerate().filter(|(_, own)| own.skipped) {
+            let channel = call.target(target).channel();
+            channel.pool().pending().fail(id, channel.ordinal(), Fault::unsent(NodeErrorKind::Skipped, None));
+        }
+    }
+
+    /// Asks the first so many nodes, as far as that was not done. False if it was.
+    fn ask(&mut self, call: &Call<Resp>, count: usize) -> bool {
+        let (from, to) = (self.asked, count.min(self.order.len()));
+        let Some(id) = call.id().filter(|_| from < to) else { return false };
+        self.asked = to;
+        let now = Instant::now();
+        let timeout = call.deadline().map(|deadline| deadline.saturating_duration_since(now));
+        let deadline = (call.deadline(), now);
+        let mut request = self.description.outgoing(id, Bytes::new(), Awaits::Reply, deadline);
+        let mut shared = None;
+        for index in from..to {
+            let target = self.order[index];
+            if index >= self.width && call.with(|entry| entry.offered(target, now)) != Some(true) {
+                continue;
+            }
+            request.frame = match self.own.get(target).filter(|own| !own.is_shared()) {
+                Some(own) => self.description.encode(id, timeout, Some(own)),
+                None => shared.get_or_insert_with(|| self.shared_frame(&request, timeout)).clone(),
+            };
+            offer_or_fail(call.target(target), &request, now);
+        }
+        true
+    }
+
+    /// The frame for all nodes that have none of their own. The message is encoded once, and copied behind a new head when
+    /// less time is left.
+    fn shared_frame(&mut self, request: &Outgoing, timeout: Option<Duration>) -> Bytes {
+        let Description { method, request: message, options, .. } = &self.description;
+        let Some(encoded) = &self.message else {
+            let frame = self.description.encode(request.id, timeout, None);
+            let len = (method.request.len)(message);
+            self.message = Some(frame.slice(frame.len().saturating_sub(len)..));
+            return frame;
+        };
+        let (id, metadata) = (request.id.to_wire(), options.metadata.as_deref());
+        let outline = wire::Outline { id, method: method.name(), timeout, metadata };
+        let mut frame = BytesMut::new();
+        wire::encode(&mut frame, &outline, encoded.len(), |buf| buf.extend_from_slice(encoded));
+        frame.freeze()
+    }
+
+    /// How many nodes have to be asked by now, whatever the clock says.
+    fn due(&self, (successes, failures): (usize, usize)) -> usize {
+        if successes >= self.width {
+            // A quorum function needs more successes than it was taken for.
+            return self.order.len();
+        }
+        let skipped = self.own.iter().filter(|own| own.skipped).count();
+        self.width + failures.saturating_sub(skipped)
+    }
+
+    fn is_over(&self) -> bool {
+        self.asked == self.order.len()
+    }
+}

@@ -1,0 +1,137 @@
+//! Calls that are not offered to all of their targets at once.
+
+use tokio::time::Instant;
+
+use super::{Entry, Progress};
+
+/// When a call started.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    at: Instant,
+    /// Of a staged call: the ordinals of the nodes that were asked later, and when.
+    later: Option<Vec<(u32, Instant)>>,
+}
+
+impl Started {
+    pub(super) fn at(at: Instant) -> Self {
+        Self { at, later: None }
+    }
+
+    /// When the node with this ordinal was asked.
+    pub(crate) fn of(&self, ordinal: u32) -> Instant {
+        let later = self.later.iter().flatten().find(|(later, _)| *later == ordinal);
+        later.map_or(self.at, |&(_, at)| at)
+    }
+}
+
+impl Entry {
+    /// Makes the call a staged one, which holds its request back from these targets until it is
+    /// [offered](Self::offered) to them.
+    pub(crate) fn hold(&mut self, targets: &[usize]) {
+        self.started.later = Some(Vec::new());
+        for &target in targets {
+            self.progress[target] = Progress::Held;
+            self.targets.get(target).counters().call_settled();
+        }
+    }
+
+    /// The request is about to be offered to a target from which it was held back. False if it was not.
+    pub(crate) fn offered(&mut self, target: usize, now: Instant) -> bool {
+        let held = self.progress(target) == Progress::Held;
+        if let (true, Some(later)) = (held, &mut self.started.later) {
+            self.progress[target] = Progress::Queued;
+            let node = self.targets.get(target);
+            node.counters().call_opened();
+            later.push((node.channel().ordinal(), now));
+        }
+        held
+    }
+
+    pub(crate) fn is_staged(&self) -> bool {
+        self.started.later.is_some()
+    }
+
+    pub(super) fn started_at(&self, target: usize) -> Instant {
+        self.started.of(self.targets.get(target).channel().ordinal())
+    }
+
+    /// Nobody waits any longer. If a staged call had to ask others, then those that have not answered by now are at least
+    /// as slow as that: without this, a node that hangs would be taken for as fast as it once was.
+    pub(crate) fn measure_unanswered(&self, now: Instant) {
+        if self.started.later.as_ref().is_none_or(Vec::is_empty) {
+            return;
+        }
+        for (target, node) in self.targets.iter().enumerate() {
+            if !matches!(self.progress(target), Progress::Settled | Progress::Held) {
+                node.counters().took_at_least(now - self.started_at(target));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::error::{Fault, NodeErrorKind};
+    use crate::node::{Node, Targets};
+    use crate::router::entry::{Incoming, Mode};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A call to three nodes, of which the last two are asked later.
+    fn staged(start: Instant) -> Entry {
+        let nodes = Node::detached(3);
+        let mut entry = Entry::new(Targets::Many(nodes.members().clone()), Mode::Each, start);
+        entry.hold(&[1, 2]);
+        entry
+    }
+
+    fn pending(entry: &Entry) -> Vec<usize> {
+        entry.targets.iter().map(Node::pending).collect()
+    }
+
+    fn latencies(entry: &Entry) -> Vec<Option<Duration>> {
+        entry.targets.iter().map(Node::latency).collect()
+    }
+
+    #[test]
+    fn a_node_owes_nothing_before_it_is_asked() {
+        let start = Instant::now();
+        let mut entry = staged(start);
+        assert_eq!(pending(&entry), [1, 0, 0]);
+        let fault = Fault::unsent(NodeErrorKind::Closed, None);
+        assert!(!entry.fail(1, fault).taken && !entry.sent(1, 1).taken);
+        assert!(entry.offered(1, start) && !entry.offered(1, start) && !entry.offered(0, start));
+        assert_eq!(pending(&entry), [1, 1, 0]);
+        let targets = entry.targets.clone();
+        drop(entry);
+        assert_eq!(targets.iter().map(Node::pending).collect::<Vec<_>>(), [0; 3]);
+    }
+
+    #[test]
+    fn the_latency_of_a_node_starts_when_it_is_asked() {
+        let start = Instant::now();
+        let mut entry = staged(start);
+        assert!(entry.sent(0, 1).taken && entry.offered(1, start + 40 * MS) && entry.sent(1, 1).taken);
+        for target in [0, 1] {
+            assert!(entry.deliver(target, Incoming::Reply(Bytes::new()), start + 50 * MS).taken);
+        }
+        assert_eq!(latencies(&entry), [Some(50 * MS), Some(10 * MS), None]);
+    }
+
+    #[test]
+    fn a_node_that_was_too_slow_is_measured_by_how_long_it_was_waited_for() {
+        let start = Instant::now();
+        let mut entry = staged(start);
+        entry.measure_unanswered(start + 50 * MS);
+        assert_eq!(latencies(&entry), [None; 3], "nobody was asked in its stead");
+        assert!(entry.offered(1, start + 40 * MS));
+        entry.targets.get(1).counters().replied_after(20 * MS);
+        entry.measure_unanswered(start + 50 * MS);
+        assert_eq!(latencies(&entry), [Some(50 * MS), Some(20 * MS), None], "20 ms may still be right");
+    }
+}
