@@ -1,6 +1,6 @@
 //! Three nodes that are servers and clients of each other, and a client that they call back.
 //!
-//! `cargo run --example symmetric`
+//!     cargo run --example symmetric
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -72,6 +72,7 @@ impl Listener for Printer {
 }
 
 #[tokio::main]
+#[allow(clippy::print_stdout)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut systems = Vec::new();
     for bound in System::local_cluster(3).await? {
