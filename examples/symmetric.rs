@@ -72,7 +72,7 @@ impl Listener for Printer {
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "an example talks to its user")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut systems = Vec::new();
     for bound in System::local_cluster(3).await? {

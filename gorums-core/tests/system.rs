@@ -1,5 +1,5 @@
 //! Members of a symmetric system. Names in comments are those of the tests of Go Gorums that check the same.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 
@@ -45,8 +45,8 @@ impl Service for Asks {
         methods.two_way(&ASK, &asks, |asks, ctx, request| async move {
             let whom = asks.whom(&ctx, &request.text)?;
             let replies = whom.quorum_call(&ECHO, text("")).send();
-            let replied = replies.filter(|reply| std::future::ready(reply.result.is_ok())).count().await;
-            Ok(number(replied as u64))
+            let answered = replies.filter(|reply| std::future::ready(reply.result.is_ok())).count().await;
+            Ok(number(answered as u64))
         });
         methods.two_way(&TELL, &asks, |asks, ctx, request| async move {
             let whom = asks.whom(&ctx, &request.text)?;
@@ -188,7 +188,7 @@ async fn nested_calls_to_all_never_deadlock() {
         tokio::spawn(async move {
             let mut calls = 0_u64;
             while std::time::Instant::now() < ends {
-                let whom = if (caller + calls) % 2 == 0 { "peers" } else { "members" };
+                let whom = if (caller + calls).is_multiple_of(2) { "peers" } else { "members" };
                 let replies: Vec<_> = client.quorum_call(&ASK, text(whom)).send().collect().await;
                 assert_eq!(replies.len(), 3);
                 for reply in replies {
