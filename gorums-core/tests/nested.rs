@@ -264,8 +264,12 @@ async fn a_local_handler_that_calls_itself_learns_how_to_release() {
 
     for release in [true, false] {
         let error = Arc::<Mutex<String>>::default();
-        let service =
-            CallsItself { own: Default::default(), release, depth: AtomicU64::new(0), error: error.clone() };
+        let service = CallsItself {
+            own: std::sync::OnceLock::default(),
+            release,
+            depth: AtomicU64::new(0),
+            error: error.clone(),
+        };
         let service = Arc::new(service);
         let services = Server::builder().add_service(Shared(service.clone()));
         let configuration = Configuration::builder().local_node(1, services).connect_lazy().unwrap();

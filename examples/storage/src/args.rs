@@ -6,6 +6,10 @@ use std::time::Duration;
 use clap::{ArgAction, Parser};
 use tracing::level_filters::LevelFilter;
 
+use crate::failure::Failure;
+use crate::interceptors::Interceptor;
+use crate::tls::Tls;
+
 /// A replicated key-value store, and a prompt to try it with.
 ///
 /// Without options, four servers start in this process, with a prompt to make calls on them.
@@ -50,6 +54,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "cluster", "execute"])]
     history: Option<PathBuf>,
 
+    /// What each server does around its handlers, in this order.
+    #[arg(long, value_name = "INTERCEPTORS", value_delimiter = ',', conflicts_with = "connect")]
+    interceptors: Vec<Interceptor>,
+
+    /// Talk over TLS, with peers and servers whose certificates are signed by this CA (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
+    /// The own certificate (PEM), with `gorums://node/<id>` among its names for a server.
+    #[arg(long, value_name = "FILE", requires = "tls_ca", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of the own certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
     /// Log more, to stderr; twice for even more. A server process logs each read and write anyway.
     #[arg(long, short, action = ArgAction::Count)]
     verbose: u8,
@@ -80,6 +100,8 @@ pub(crate) struct ClientOptions {
     pub(crate) commands: Vec<String>,
     pub(crate) timeout: Duration,
     pub(crate) history: Option<PathBuf>,
+    pub(crate) interceptors: Vec<Interceptor>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) log_level: LevelFilter,
 }
 
@@ -90,6 +112,8 @@ pub(crate) struct ServerOptions {
     pub(crate) advertise: Option<String>,
     pub(crate) peers: Vec<String>,
     pub(crate) timeout: Duration,
+    pub(crate) interceptors: Vec<Interceptor>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) log_level: LevelFilter,
     pub(crate) until_stdin_closes: bool,
 }
@@ -99,13 +123,39 @@ pub(crate) struct ServerOptions {
 pub(crate) struct ClusterOptions {
     pub(crate) addresses: Vec<String>,
     pub(crate) timeout: Duration,
+    pub(crate) interceptors: Vec<Interceptor>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) verbose: u8,
     pub(crate) quiet: u8,
 }
 
 impl Args {
-    /// Clap has made sure that the options go together.
-    pub(crate) fn into_mode(self) -> Mode {
+    /// Clap has made sure that most of the options go together.
+    pub(crate) fn into_mode(self) -> Result<Mode, Failure> {
+        let tls = self.tls()?;
+        Ok(self.into_mode_with(tls))
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let Some(ca) = self.tls_ca.clone() else { return Ok(None) };
+        let identity = self.tls_cert.clone().zip(self.tls_key.clone());
+        let (is_server, is_client) =
+            (self.listen.is_some() || !self.cluster.is_empty(), !self.connect.is_empty());
+        if is_server && identity.is_none() {
+            return Err(Failure::Usage(
+                "a server that has --tls-ca needs --tls-cert and --tls-key too".to_owned(),
+            ));
+        }
+        if !is_server && !is_client {
+            return Err(Failure::Usage(
+                "--tls-ca is for --connect, --listen and --cluster: servers in this process need no TLS"
+                    .to_owned(),
+            ));
+        }
+        Ok(Some(Tls { ca, identity }))
+    }
+
+    fn into_mode_with(self, tls: Option<Tls>) -> Mode {
         let (verbose, quiet, timeout) = (self.verbose, self.quiet, self.timeout);
         if let Some(listen) = self.listen {
             let log_level = log_level(SERVER_LEVEL, verbose, quiet);
@@ -116,18 +166,23 @@ impl Args {
                 advertise,
                 peers,
                 timeout,
+                interceptors: self.interceptors,
+                tls,
                 log_level,
                 until_stdin_closes,
             });
         }
         if !self.cluster.is_empty() {
-            return Mode::Cluster(ClusterOptions { addresses: self.cluster, timeout, verbose, quiet });
+            let (addresses, interceptors) = (self.cluster, self.interceptors);
+            return Mode::Cluster(ClusterOptions { addresses, timeout, interceptors, tls, verbose, quiet });
         }
         Mode::Client(ClientOptions {
             servers: self.connect,
             commands: self.execute,
             timeout,
             history: self.history,
+            interceptors: self.interceptors,
+            tls,
             log_level: log_level(CLIENT_LEVEL, verbose, quiet),
         })
     }
@@ -185,6 +240,9 @@ Examples:
 
   storage --listen 10.0.0.1:8080 --peers 10.0.0.1:8080,10.0.0.2:8080,10.0.0.3:8080
       One server process of three, for instance under systemd.
+
+  storage --interceptors logging,nofoo -vv -e 'qc write k v; qc write foo x'
+      Servers that log each request, and refuse those for the key foo.
 
   storage --connect 10.0.0.1:8080,10.0.0.2:8080,10.0.0.3:8080
       A prompt for servers that run elsewhere, those of Go Gorums included.

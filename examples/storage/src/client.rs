@@ -26,16 +26,22 @@ use crate::failure::Failure;
 use crate::local::LocalCluster;
 use crate::logging::Logs;
 use crate::output;
+use crate::tls::Tls;
 
 /// Runs commands until there are no more.
 pub(crate) fn run(runtime: &Runtime, options: ClientOptions) -> Result<ExitCode, Failure> {
-    let ClientOptions { servers, commands, timeout, history, log_level } = options;
+    let ClientOptions { servers, commands, timeout, history, interceptors, tls, log_level } = options;
     let logs = Logs::start(log_level);
-    let local = if servers.is_empty() { Some(runtime.block_on(LocalCluster::start(timeout))?) } else { None };
+    let local = if servers.is_empty() {
+        Some(runtime.block_on(LocalCluster::start(timeout, &interceptors))?)
+    } else {
+        None
+    };
     let addresses = local.as_ref().map_or(&servers[..], LocalCluster::addresses);
     let configuration = {
         let _runtime = runtime.enter();
-        Configuration::builder().nodes(addresses).timeout(timeout).connect_lazy()?
+        let builder = Configuration::builder().nodes(addresses).timeout(timeout);
+        Tls::connect(tls.as_ref(), builder)?.connect_lazy()?
     };
     let runner = Runner::new(configuration.clone(), timeout, local.is_some().then(|| logs.clone()));
     let mut session = Session::new(runner);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use gorums::Configuration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::args::ClusterOptions;
 use crate::failure::Failure;
+use crate::tls::Tls;
 use crate::{output, terminate};
 
 /// How long a server may take to start, and to stop.
@@ -83,6 +85,12 @@ fn arguments(address: &str, options: &ClusterOptions) -> Vec<OsString> {
         .chain(["--timeout", &timeout])
         .map(OsString::from)
         .collect();
+    if !options.interceptors.is_empty() {
+        let names = options.interceptors.iter().filter_map(ValueEnum::to_possible_value);
+        let names: Vec<_> = names.map(|name| name.get_name().to_owned()).collect();
+        arguments.extend(["--interceptors".into(), names.join(",").into()]);
+    }
+    arguments.extend(options.tls.iter().flat_map(Tls::arguments));
     arguments.extend((0..options.verbose).map(|_| "--verbose".into()));
     arguments.extend((0..options.quiet).map(|_| "--quiet".into()));
     arguments

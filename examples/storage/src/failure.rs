@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use gorums::{ConfigError, ServerError};
+use gorums::{ConfigError, ServerError, SystemError, TlsError};
 
 /// Why the program gave up.
 #[derive(Debug)]
@@ -14,6 +14,10 @@ pub(crate) enum Failure {
     /// The options make no sense together.
     Usage(String),
     Serve(ServerError),
+    /// What a server is and its peers do not go together, or it did not stop in good order.
+    System(SystemError),
+    /// The certificates are of no use.
+    Tls(TlsError),
     Runtime(io::Error),
     Prompt(rustyline::error::ReadlineError),
     /// A server process could not be started.
@@ -40,6 +44,8 @@ impl fmt::Display for Failure {
             Self::Addresses(error) => error.fmt(f),
             Self::Usage(reason) => f.write_str(reason),
             Self::Serve(error) => error.fmt(f),
+            Self::System(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
             Self::Runtime(error) => write!(f, "cannot start: {error}"),
             Self::Prompt(error) => write!(f, "cannot read from the terminal: {error}"),
             Self::Spawn { address, reason } => write!(f, "the server at {address} did not start: {reason}"),
@@ -51,6 +57,22 @@ impl fmt::Display for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Addresses(error)
+    }
+}
+
+impl From<SystemError> for Failure {
+    fn from(error: SystemError) -> Self {
+        match error {
+            SystemError::Config(error) => Self::Addresses(error),
+            SystemError::Server(error) => Self::Serve(error),
+            error => Self::System(error),
+        }
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
     }
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod cluster;
 mod failure;
+mod interceptors;
 mod local;
 mod logging;
 mod members;
@@ -13,6 +14,7 @@ mod server;
 mod service;
 mod store;
 mod terminate;
+mod tls;
 
 /// What `build.rs` generated from `proto/storage.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)]
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<ExitCode, Failure> {
     let runtime = Runtime::new().map_err(Failure::Runtime)?;
-    match args.into_mode() {
+    match args.into_mode()? {
         Mode::Client(options) => client::run(&runtime, options),
         Mode::Server(options) => runtime.block_on(server::run(options)),
         Mode::Cluster(options) => runtime.block_on(cluster::run(options)),

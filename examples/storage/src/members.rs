@@ -1,11 +1,6 @@
 //! Who belongs to a cluster, as one of its servers sees it.
 
-use std::time::Duration;
-
-use gorums::{ConfigError, Configuration, ConfigurationBuilder, Server};
-
-use crate::proto::StorageServer;
-use crate::service::{Membership, Replica};
+use gorums::{System, SystemBuilder};
 
 /// The servers of a cluster, of which this process is one. Their ids are their places in the list, from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,26 +23,9 @@ impl Members {
         Self { addresses, own }
     }
 
-    /// Tells the replica who it is, and lets it make calls on all members: on itself within the process, on
-    /// the others over the network. They are dialled when they are first called.
-    pub(crate) fn introduce_to(&self, replica: &Replica, timeout: Duration) -> Result<(), ConfigError> {
-        let id = id(self.own);
-        let peers = if self.addresses.len() > 1 { Some(self.configure(replica, timeout)?) } else { None };
-        replica.join(Membership { id, peers });
-        Ok(())
-    }
-
-    fn configure(&self, replica: &Replica, timeout: Duration) -> Result<Configuration, ConfigError> {
-        let member = |builder: ConfigurationBuilder, (index, address): (usize, &String)| {
-            let id = id(index);
-            if index != self.own {
-                return builder.node(id, address);
-            }
-            let service = StorageServer::new(replica.for_own_calls(id));
-            builder.local_node(id, Server::builder().add_service(service))
-        };
-        let builder = Configuration::builder().timeout(timeout);
-        self.addresses.iter().enumerate().fold(builder, member).connect_lazy()
+    /// This server, with all members, in order.
+    pub(crate) fn system(self) -> SystemBuilder {
+        System::builder().own(id(self.own)).nodes(self.addresses)
     }
 }
 

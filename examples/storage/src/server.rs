@@ -5,41 +5,69 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use gorums::Server;
+use futures_util::StreamExt;
+use gorums::{Configuration, Server, ServerError, System};
+use tokio::net::TcpListener;
 
 use crate::args::ServerOptions;
 use crate::failure::Failure;
 use crate::logging::Logs;
 use crate::members::Members;
-use crate::proto::StorageServer;
-use crate::service::Replica;
-use crate::{output, terminate};
+use crate::tls::Tls;
+use crate::{interceptors, local, output, terminate};
 
 /// Serves until the process is asked to stop.
 pub(crate) async fn run(options: ServerOptions) -> Result<ExitCode, Failure> {
     Logs::start(options.log_level);
     // Before anybody can know that the server is there, and stop it.
     let requested = terminate::requested().map_err(Failure::Runtime)?;
-    let replica = Arc::new(Replica::default());
-    let service = StorageServer::from_arc(replica.clone());
-    let server = Server::builder().add_service(service).bind(options.listen.as_str()).await?;
-    let address = server.local_addr();
+    let listener = listen(&options.listen).await?;
+    let address = listener.local_addr().map_err(Failure::Runtime)?;
 
     let own = own_address(&options, address)?;
-    Members::new(&own, options.peers).introduce_to(&replica, options.timeout)?;
+    let server = interceptors::add(Server::builder(), &options.interceptors);
+    let configuration = Configuration::builder().timeout(options.timeout);
+    let bound = Members::new(&own, options.peers)
+        .system()
+        .server(Tls::accept(options.tls.as_ref(), server)?)
+        .configuration(Tls::connect(options.tls.as_ref(), configuration)?)
+        .on_listener(listener)?;
+    let system = local::serve(bound);
     // The line by which others know that the server takes calls, and where.
     output::result(&format!("listening on {address}"));
     let orphaned =
         async { if options.until_stdin_closes { terminate::stdin_closed().await } else { pending().await } };
-    let stop = async {
-        tokio::select! {
-            () = requested => {}
-            () = orphaned => {}
-        }
-        tracing::info!("stopping");
-    };
-    server.serve_with_shutdown(stop).await?;
+    tokio::select! {
+        () = requested => {}
+        () = orphaned => {}
+        () = report_peers(&system) => {}
+    }
+    tracing::info!("stopping");
+    system.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn listen(address: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| ServerError::Bind { address: address.to_owned(), source: Arc::new(error) }.into())
+}
+
+/// Tells which members of the cluster are connected, whenever that changes.
+async fn report_peers(system: &System) {
+    let (size, mut changes) = (system.configuration().len(), system.peer_changes());
+    while let Some(peers) = changes.next().await {
+        if size > 1 {
+            let ids: Vec<_> = peers.node_ids().map(|id| id.to_string()).collect();
+            tracing::info!(
+                "node {}: {} of {size} nodes are connected: {}",
+                system.id(),
+                ids.len(),
+                ids.join(", ")
+            );
+        }
+    }
+    pending::<()>().await;
 }
 
 /// The address by which the peers know this server.

@@ -1,46 +1,26 @@
 //! The service: what a server does with each call.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gorums::{Configuration, QuorumError, ServerContext, Status, Updates};
+use gorums::{Configuration, NodeId, QuorumError, ServerContext, Status, Updates};
 
 use crate::proto::{ReadRequest, ReadResponse, Storage, StorageClient, WriteRequest, WriteResponse};
 use crate::quorum::{Newest, reason};
 use crate::store::Store;
 
 /// One server of the cluster.
-#[derive(Debug, Default)]
-pub(crate) struct Replica {
-    store: Arc<Store>,
-    membership: OnceLock<Membership>,
-}
-
-/// What a server knows of its cluster.
 #[derive(Debug)]
-pub(crate) struct Membership {
-    /// The server's own, as in the logs.
-    pub(crate) id: u32,
-    /// What nested calls are made on: the servers of the cluster, this one included. `None` without peers.
-    pub(crate) peers: Option<Configuration>,
+pub(crate) struct Replica {
+    store: Store,
+    id: NodeId,
+    /// What nested calls are made on: the servers of the cluster, this one included.
+    members: Configuration,
 }
 
 impl Replica {
-    /// Tells the server who it is, before it serves. Only the first time counts.
-    pub(crate) fn join(&self, membership: Membership) {
-        let _ = self.membership.set(membership);
-    }
-
-    /// The same server as its own nested calls see it: with the same values, and with no peers. So a
-    /// nested call never nests again, and the configuration does not keep itself alive.
-    pub(crate) fn for_own_calls(&self, id: u32) -> Self {
-        let own = Self { store: self.store.clone(), membership: OnceLock::new() };
-        own.join(Membership { id, peers: None });
-        own
-    }
-
-    fn id(&self) -> u32 {
-        self.membership.get().map_or(0, |membership| membership.id)
+    /// The server with this id among the members.
+    pub(crate) fn new(id: NodeId, members: Configuration) -> Self {
+        Self { store: Store::default(), id, members }
     }
 
     fn peers(&self) -> Result<&Configuration, Status> {
@@ -49,17 +29,17 @@ impl Replica {
                 "this server knows no peers, which nested calls need: start it with --peers",
             )
         };
-        self.membership.get().and_then(|membership| membership.peers.as_ref()).ok_or_else(missing)
+        if self.members.len() > 1 { Ok(&self.members) } else { Err(missing()) }
     }
 
     fn read(&self, request: &ReadRequest) -> ReadResponse {
-        tracing::info!("node {}: Read '{}'", self.id(), request.key.escape_debug());
+        tracing::info!("node {}: Read '{}'", self.id, request.key.escape_debug());
         self.store.read(&request.key)
     }
 
     fn write(&self, request: WriteRequest) -> WriteResponse {
         let (key, value) = (request.key.escape_debug(), request.value.escape_debug());
-        tracing::info!("node {}: Write '{key}' = '{value}'", self.id());
+        tracing::info!("node {}: Write '{key}' = '{value}'", self.id);
         self.store.write(request)
     }
 }

@@ -107,7 +107,12 @@ impl SystemBuilder {
         self.on_listener(listener)
     }
 
-    fn on_listener(self, listener: TcpListener) -> Result<BoundSystem, SystemError> {
+    /// Takes connections from a listener that was bound before: to learn a free port, or one that was inherited.
+    ///
+    /// # Errors
+    ///
+    /// Tells what is wrong with the members or options that were given.
+    pub fn on_listener(self, listener: TcpListener) -> Result<BoundSystem, SystemError> {
         let incoming =
             TcpIncoming::new(listener).map_err(|error| ServerError::bind("the given address", error))?;
         let local_addr = incoming.address();
