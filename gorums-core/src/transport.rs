@@ -104,6 +104,18 @@ impl TransportError {
         matches!(self, Self::NotGorums(_) | Self::Refused(_))
     }
 
+    /// What a client whose messages cannot be read is told.
+    pub(crate) fn status(&self) -> Option<tonic::Status> {
+        match self {
+            Self::Frame(error @ wire::FrameError::TooLong { .. }) => {
+                Some(tonic::Status::resource_exhausted(error.to_string()))
+            }
+            Self::Frame(error) => Some(tonic::Status::internal(error.to_string())),
+            Self::Message(error) => Some(tonic::Status::internal(error.to_string())),
+            _ => None,
+        }
+    }
+
     /// The peer wants fewer keepalive pings, as a gRPC server with an enforcement policy does.
     pub(crate) fn is_too_many_pings(&self) -> bool {
         matches!(self, Self::Http2(error) if error.is_go_away() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))

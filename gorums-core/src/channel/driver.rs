@@ -148,6 +148,13 @@ impl Driver {
         }
     }
 
+    /// Tells the peer why its stream ends here.
+    pub(crate) fn refuse(&mut self, status: &tonic::Status) {
+        if !self.ended.output {
+            self.duplex.finish_with_status(status);
+        }
+    }
+
     /// Does what can be done now. Ready at the end of the stream.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..MAX_PASSES {

@@ -96,8 +96,8 @@ impl ServerBuilder {
         self
     }
 
-    /// The longest message that is accepted, in bytes; 4 MiB by default. A client that sends a longer one
-    /// loses its connection.
+    /// The longest message that is accepted, in bytes; 4 MiB by default. The stream of a client that sends a
+    /// longer one ends with `RESOURCE_EXHAUSTED`, and with it the calls on it.
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.transport.max_message_size = bytes;

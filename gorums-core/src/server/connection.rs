@@ -87,7 +87,7 @@ async fn run(
             () = &mut unused => return Err(TransportError::Unused(limit)),
         };
         let Some((request, respond)) = accepted else { return Ok(()) };
-        accept_stream(server, request, respond, &client, &streams)?;
+        accept_stream(server, request, respond, &client, &streams);
         if !streams.is_empty() {
             unused.set(self::unused(&streams, limit));
         }
@@ -128,7 +128,7 @@ fn accept_stream(
     mut respond: SendResponse<bytes::Bytes>,
     client: &Client,
     streams: &TaskTracker,
-) -> Result<(), TransportError> {
+) {
     let (head, body) = request.into_parts();
     if let Some((status, grpc)) = refusal(&head.method, head.uri.path()) {
         let mut response = grpc_response();
@@ -137,8 +137,9 @@ fn accept_stream(
             // A header map has room for the three headers of a status.
             let _ = grpc.add_header(response.headers_mut());
         }
-        respond.send_response(response, true)?;
-        return Ok(());
+        // Fails if the client has reset the stream, which is no matter of the others on its connection.
+        let _ = respond.send_response(response, true);
+        return;
     }
     let claim = Claim::of(&head.headers);
     let opening = Opening { headers: head.headers, body, respond, client: client.clone(), claim };
@@ -147,7 +148,7 @@ fn accept_stream(
         return opening.refuse(server, &status);
     }
     let stream = if server.hooks.is_empty() {
-        let Some(stream) = opening.open(server)? else { return Ok(()) };
+        let Some(stream) = opening.open(server) else { return };
         stream.run(server.clone()).left_future()
     } else {
         let server = server.clone();
@@ -159,7 +160,6 @@ fn accept_stream(
         asked.right_future()
     };
     server.tasks.spawn_stream(streams.track_future(stream));
-    Ok(())
 }
 
 fn grpc_response() -> Response<()> {
@@ -191,35 +191,35 @@ impl Opening {
             _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return None,
             decision = server.hooks.ask(request, server.options.handshake_timeout) => decision,
         };
-        let opened = match decision {
+        match decision {
             Ok(()) => self.open(server),
-            Err(status) => self.refuse(server, &status).map(|()| None),
-        };
-        // It fails if the stream is gone.
-        opened.ok().flatten()
+            Err(status) => {
+                self.refuse(server, &status);
+                None
+            }
+        }
     }
 
-    /// Opens the stream; `None` if its client has opened a newer one.
-    fn open(mut self, server: &Shared) -> Result<Option<NodeStream>, TransportError> {
+    /// Opens the stream; `None` if its client has opened a newer one, or has reset this one.
+    fn open(mut self, server: &Shared) -> Option<NodeStream> {
         let Some(fence) = server.fences.enter(&self.headers) else {
             self.respond.send_reset(Reason::REFUSED_STREAM);
-            return Ok(None);
+            return None;
         };
         let mut response = grpc_response();
         response.headers_mut().insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
-        let sink = self.respond.send_response(response, false)?;
+        let sink = self.respond.send_response(response, false).ok()?;
         let duplex = Duplex::accepted(sink, self.body);
-        Ok(Some(NodeStream::new(server, &self.headers, fence, self.client, self.claim, duplex)))
+        Some(NodeStream::new(server, &self.headers, fence, self.client, self.claim, duplex))
     }
 
     /// Answers with a status instead of a stream.
-    fn refuse(mut self, server: &Shared, status: &tonic::Status) -> Result<(), TransportError> {
+    fn refuse(mut self, server: &Shared, status: &tonic::Status) {
         server.refusals.log(self.client.address, format_args!("{:?}: {}", status.code(), status.message()));
         let mut response = grpc_response();
         // Without the status, if its metadata does not fit, the stream ends all the same.
         let _ = status.add_header(response.headers_mut());
-        self.respond.send_response(response, true)?;
-        Ok(())
+        let _ = self.respond.send_response(response, true);
     }
 }
 
@@ -288,6 +288,9 @@ impl NodeStream {
         end_calls(&self.channel, &end);
         self.session.close();
         if let End::Lost(error) = end {
+            if let Some(status) = error.status() {
+                self.driver.refuse(&status);
+            }
             tracing::debug!(peer = %self.channel.address(), %error, "node stream ended");
         }
         let (_, router) = self.driver.into_parts();
@@ -345,5 +348,8 @@ fn end_calls(channel: &Channel, end: &End) {
     };
     let failed = channel.with_queue(Queue::clear);
     channel.fail_unsent(failed, &unsent, source.as_ref());
-    channel.pool().pending().fail_sent(channel.ordinal(), EPOCH, &Fault::sent(lost, source));
+    // Looks at every call there is, of all clients.
+    if channel.counters().pending() > 0 {
+        channel.pool().pending().fail_sent(channel.ordinal(), EPOCH, &Fault::sent(lost, source));
+    }
 }
