@@ -83,8 +83,6 @@ fn class(result: Result<u64, QuorumError>, size: usize) -> Option<QuorumErrorKin
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn staged_and_plain_calls_have_the_same_outcome(
         course in prop::collection::vec(does(), 1..7),

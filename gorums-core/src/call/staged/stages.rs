@@ -49,22 +49,18 @@ impl<Req, Resp, R: Staged<Resp = Resp>> Future for Sent<Req, Resp, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R::Output> {
         let mut this = self.project();
-        loop {
-            if let Poll::Ready(result) = this.reach.as_mut().poll(cx) {
-                return Poll::Ready(result);
-            }
-            if this.stages.is_over() {
-                return Poll::Pending;
-            }
-            let due = match this.delay.as_mut().poll(cx) {
+        if let Poll::Ready(result) = this.reach.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        if !this.stages.is_over() {
+            let due = match this.delay.poll(cx) {
                 Poll::Ready(()) => this.stages.order.len(),
                 Poll::Pending => this.stages.due(this.reach.counts()),
             };
-            // Some may have failed at once: that counts.
-            if !this.stages.ask(this.reach.call(), due) {
-                return Poll::Pending;
-            }
+            // A node that fails at once wakes this call.
+            this.stages.ask(this.reach.call(), due);
         }
+        Poll::Pending
     }
 }
 
@@ -119,10 +115,10 @@ impl<Req, Resp> Stages<Req, Resp> {
         }
     }
 
-    /// Asks the first so many nodes, as far as that was not done. False if it was.
-    fn ask(&mut self, call: &Call<Resp>, count: usize) -> bool {
+    /// Asks the first so many nodes, as far as that was not done.
+    fn ask(&mut self, call: &Call<Resp>, count: usize) {
         let (from, to) = (self.asked, count.min(self.order.len()));
-        let Some(id) = call.id().filter(|_| from < to) else { return false };
+        let Some(id) = call.id().filter(|_| from < to) else { return };
         self.asked = to;
         let now = Instant::now();
         let timeout = call.deadline().map(|deadline| deadline.saturating_duration_since(now));
@@ -140,7 +136,6 @@ impl<Req, Resp> Stages<Req, Resp> {
             };
             offer_or_fail(call.target(target), &request, now);
         }
-        true
     }
 
     /// The frame for all nodes that have none of their own. The message is encoded once, and copied behind a new head when
@@ -174,3 +169,6 @@ impl<Req, Resp> Stages<Req, Resp> {
         self.asked == self.order.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,11 @@ fn fastest(count: usize) -> impl FnMut(&Configuration) -> Configuration + Send +
     move |all| all.sorted_by(latency).take(count)
 }
 
+/// The next item, which is expected within a minute of the paused clock.
+async fn next(watch: &mut (impl Stream<Item = Configuration> + Unpin)) -> Option<Configuration> {
+    tokio::time::timeout(60_000 * MS, watch.next()).await.expect("no item")
+}
+
 fn ids(configuration: &Configuration) -> Vec<u32> {
     configuration.node_ids().map(u32::from).collect()
 }
@@ -46,7 +51,7 @@ async fn the_first_comes_at_once_and_then_only_changes_in_nodes_or_order() {
     assert_eq!(ids(&watch.next().now_or_never().unwrap().unwrap()), [2, 5, 3]);
     becomes(&all.nodes()[4], 5 * MS);
     let start = tokio::time::Instant::now();
-    assert_eq!(ids(&watch.next().await.unwrap()), [5, 2, 3], "the same nodes in another order");
+    assert_eq!(ids(&next(&mut watch).await.unwrap()), [5, 2, 3], "the same nodes in another order");
     assert_eq!(start.elapsed(), 10 * MS, "woken by the interval");
 }
 
@@ -59,7 +64,7 @@ async fn whoever_is_slow_sees_the_newest_once() {
         times.fetch_add(1, SeqCst);
         derive(all)
     });
-    assert_eq!(ids(&watch.next().await.unwrap()), [1]);
+    assert_eq!(ids(&next(&mut watch).await.unwrap()), [1]);
     becomes(&all.nodes()[1], MS);
     advance(1_000 * MS).await;
     becomes(&all.nodes()[2], MS / 2);
@@ -85,7 +90,7 @@ async fn whoever_is_slow_sees_the_newest_once() {
 async fn giving_up_waiting_does_not_start_the_interval_anew() {
     let all = nodes(&[10, 20]);
     let mut watch = Configuration::watch(&all, 10 * MS, fastest(1));
-    watch.next().await.unwrap();
+    next(&mut watch).await.unwrap();
     becomes(&all.nodes()[1], MS);
     for _ in 0..9 {
         assert!(watch.next().now_or_never().is_none());
@@ -100,11 +105,11 @@ async fn giving_up_waiting_does_not_start_the_interval_anew() {
 async fn it_ends_when_the_configuration_is_closed() {
     let all = nodes(&[10, 20]);
     let mut watch = Configuration::watch(&all, 3_600_000 * MS, fastest(1));
-    watch.next().await.unwrap();
-    let (next, ()) = tokio::join!(watch.next(), all.close());
-    assert!(next.is_none() && watch.is_terminated());
-    assert!(watch.next().await.is_none(), "and stays at its end");
-    assert!(Configuration::watch(&all, MS, fastest(1)).next().await.is_none(), "nothing of a closed one");
+    next(&mut watch).await.unwrap();
+    let (last, ()) = tokio::join!(next(&mut watch), all.close());
+    assert!(last.is_none() && watch.is_terminated());
+    assert!(next(&mut watch).await.is_none(), "and stays at its end");
+    assert!(next(&mut Configuration::watch(&all, MS, fastest(1))).await.is_none(), "nothing of a closed one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,13 +118,13 @@ async fn it_keeps_its_nodes_until_it_is_dropped_or_ends_and_no_others() {
     let pool = all.pool().clone();
     let open = || pool.nodes().iter().filter(|node| node.value().strong_count() > 0).count();
     let mut watch = Configuration::watch(&all, MS, |all| all.take(1).extend([(7, "node7:1")]).unwrap());
-    let first = watch.next().await.unwrap();
+    let first = next(&mut watch).await.unwrap();
     drop(all);
     assert_eq!((ids(&first), open()), (vec![1, 7], 3));
     drop(first);
     assert_eq!(open(), 2, "what was derived is not held");
     pool.closing().cancel();
-    assert!(watch.next().await.is_none());
+    assert!(next(&mut watch).await.is_none());
     assert_eq!(open(), 0, "a stream that has ended holds nothing");
 }
 
@@ -128,7 +133,7 @@ async fn any_interval_is_fine() {
     let all = nodes(&[10]);
     for interval in [Duration::ZERO, Duration::MAX] {
         let mut watch = Configuration::watch(&all, interval, |all| all.sorted_by(id));
-        watch.next().await.unwrap();
+        next(&mut watch).await.unwrap();
         assert!(tokio::time::timeout(100 * MS, watch.next()).await.is_err());
     }
 }
