@@ -25,7 +25,8 @@ mod stages;
 /// A quorum call that asks the fastest nodes first, and the others only if those are too slow or fail.
 ///
 /// ```no_run
-/// # /// # use gorums_core::{QuorumCall, QuorumError, Stage};
+/// # use std::time::Duration;
+/// # use gorums_core::{QuorumCall, QuorumError, Stage};
 /// # async fn run(read: QuorumCall<(), u64>, again: QuorumCall<(), u64>) -> Result<(), QuorumError> {
 /// let newest = read.staged(Stage::adaptive()).majority().await?;
 /// let newest = again.staged(Stage::after(Duration::from_millis(5))).majority().await?;
