@@ -5,6 +5,7 @@
 //! then on a [`Call`](flight::Call) stands for it; dropping that removes the call everywhere.
 
 mod correctable;
+mod description;
 mod flight;
 mod intercept;
 mod oneway;

@@ -7,7 +7,7 @@ use std::pin::pin;
 use futures_util::future::{BoxFuture, Either, join_all, select};
 use tokio::time::Instant;
 
-use crate::call::flight::{Description, fail};
+use crate::call::description::{Description, fail};
 use crate::call::intercept::{Own, request_interceptors};
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use crate::call::flight::{Call, Description};
+use crate::call::description::Description;
+use crate::call::flight::Call;
 use crate::call::intercept::{Received, call_interceptors};
 use crate::call::options::common_options;
 use crate::call::reach::Deadline;

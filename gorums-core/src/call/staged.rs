@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::call::flight::Description;
+use crate::call::description::Description;
 use crate::call::intercept::call_interceptors;
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::call::correctable::Correctable;
-use crate::call::flight::Description;
+use crate::call::description::Description;
 use crate::call::intercept::call_interceptors;
 use crate::call::options::{Timeout, common_options};
 use crate::call::replies::Replies;

@@ -10,7 +10,8 @@ use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::call::flight::{Call, Description, offer_or_fail};
+use crate::call::description::{Description, offer_or_fail};
+use crate::call::flight::Call;
 use crate::call::intercept::Own;
 use crate::call::stage::{Stage, order};
 use crate::channel::queue::{Awaits, Outgoing};
