@@ -135,7 +135,10 @@ async fn black_hole(configuration: &Configuration, hole: &Hole, how: &str) {
             heals - start
         ),
     );
-    assert!(ratio <= 1.2, "p99 with a black hole is {ratio:.3} of that without");
+    // A majority of three with a black hole is the slower of two nodes, not the second of three: on a busy machine that
+    // alone shows in a short run. A call that waited for the hole would show as hundreds of times as long.
+    let bound = length(3.0, 1.2);
+    assert!(ratio <= bound, "p99 with a black hole is {ratio:.3} of that without");
     assert!(delivered < 6 * SECOND, "first delivery {delivered:?} after healing");
     assert_eq!(configuration.pending(), 0);
     assert_counters_add_up(configuration);
