@@ -67,6 +67,8 @@ pub(crate) struct Channel {
     drop_log: DropLog,
     /// A connection is wanted although nothing waits to be sent.
     wanted: AtomicBool,
+    /// The node has shown that it runs, and no dial has succeeded since.
+    sighted: AtomicBool,
     closed_at: OnceLock<Instant>,
 }
 
@@ -85,6 +87,7 @@ impl Channel {
             hears_cancel: AtomicBool::new(false),
             drop_log: DropLog::default(),
             wanted: AtomicBool::new(false),
+            sighted: AtomicBool::new(false),
             closed_at: OnceLock::new(),
         })
     }
@@ -254,6 +257,26 @@ impl Channel {
     /// Ready when a connection is wanted, or never will be.
     pub(crate) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_queue(cx, |queue| !queue.is_empty() || queue.is_closed() || self.wanted.load(Relaxed))
+    }
+
+    /// The node has dialled this process, so it runs: what was learnt from dials that failed is out of date. Requests
+    /// wait for the next dial, which begins at once.
+    pub(crate) fn sighted(&self) {
+        if !self.is_up() {
+            self.sighted.store(true, Relaxed);
+            self.with_queue(Queue::go_up);
+            self.wake();
+        }
+    }
+
+    /// Whether the node was sighted since this was last asked.
+    pub(crate) fn take_sighting(&self) -> bool {
+        self.sighted.swap(false, Relaxed)
+    }
+
+    /// Ready when the node was sighted.
+    pub(crate) fn poll_sighted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_queue(cx, |_| self.take_sighting())
     }
 
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {

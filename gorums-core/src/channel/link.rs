@@ -81,6 +81,12 @@ impl Link {
         self.failures = 0;
     }
 
+    /// The peer is known to run: its failures are history.
+    pub(crate) fn sighted(&mut self) {
+        self.failures = 0;
+        self.down_since = None;
+    }
+
     /// A dial failed or the stream ended. `dice` is evenly distributed from 0 to 1.
     pub(crate) fn failed(&mut self, now: Instant, dice: f64) -> Retry {
         let settled = self.up_since.take().is_some_and(|since| now - since >= SETTLED);
@@ -139,6 +145,21 @@ mod tests {
         assert_eq!(link.connected(now), 2);
         link.answered();
         assert_eq!(link.failed(now, 1.0), Retry { after: 100 * MS, fail_fast: false });
+    }
+
+    #[test]
+    fn a_sighting_forgives_what_was_before() {
+        let now = Instant::now();
+        let mut link = Link::new(Backoff::default());
+        link.dialling(now);
+        for _ in 0..5 {
+            link.failed(now, 1.0);
+        }
+        link.sighted();
+        link.dialling(now + 60_000 * MS);
+        let retry = link.failed(now + 60_001 * MS, 1.0);
+        assert_eq!(retry, Retry { after: 100 * MS, fail_fast: false });
+        assert!(link.failed(now + 60_002 * MS, 1.0).fail_fast);
     }
 
     #[test]

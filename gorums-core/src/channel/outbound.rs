@@ -97,12 +97,21 @@ impl Outbound {
                 End::Closed => break,
                 End::Lost(error) => {
                     let pause = self.lost(error);
-                    tokio::select! {
-                        biased;
-                        () = sleep(pause) => {}
-                        () = gone(&channel) => {}
-                    }
+                    self.pause(pause).await;
                 }
+            }
+        }
+    }
+
+    /// Waits before the next dial, unless there is a reason not to.
+    async fn pause(&mut self, pause: Duration) {
+        tokio::select! {
+            biased;
+            () = sleep(pause) => {}
+            () = gone(&self.channel) => {}
+            () = poll_fn(|cx| self.channel.poll_sighted(cx)) => {
+                self.link.sighted();
+                self.channel.with_queue(Queue::go_up);
             }
         }
     }
@@ -276,6 +285,7 @@ impl Stream {
         self.driver.open();
         self.channel.with_queue(Queue::go_up);
         self.channel.set_connectivity(Connectivity::Up);
+        self.channel.take_sighting();
         true
     }
 }

@@ -1,7 +1,7 @@
 //! Who is connected to a server and can be called back: the peers that it knows, and clients that offer services.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use http::HeaderMap;
 use tokio::sync::watch;
@@ -56,6 +56,8 @@ pub(crate) struct Registry {
     /// Each holds what `state` says, and changes with it.
     peers: watch::Sender<Configuration>,
     clients: watch::Sender<Configuration>,
+    /// Where this process dials the members, if it does.
+    dialled: OnceLock<Weak<Pool>>,
 }
 
 #[derive(Default)]
@@ -76,7 +78,7 @@ impl Registry {
     pub(crate) fn new(pool: Arc<Pool>, membership: Membership) -> Arc<Self> {
         let nobody = Configuration::from_nodes(pool.clone(), Vec::new());
         let (peers, clients) = (watch::Sender::new(nobody.clone()), watch::Sender::new(nobody));
-        Arc::new(Self { pool, membership, state: Mutex::default(), peers, clients })
+        Arc::new(Self { pool, membership, state: Mutex::default(), peers, clients, dialled: OnceLock::new() })
     }
 
     /// The id of this process, if it has one.
@@ -97,6 +99,20 @@ impl Registry {
     /// The clients that can be called back, by id.
     pub(crate) fn clients(&self) -> &watch::Sender<Configuration> {
         &self.clients
+    }
+
+    /// Has the connections that this pool makes to members dialled at once when these connect by themselves.
+    pub(crate) fn dialled_by(&self, pool: &Arc<Pool>) {
+        self.dialled.get_or_init(|| Arc::downgrade(pool));
+    }
+
+    /// A member has connected, so it can be dialled.
+    fn sighted(&self, id: NodeId) {
+        let Some(pool) = self.dialled.get().and_then(Weak::upgrade) else { return };
+        let handle = pool.nodes().get(&id).and_then(|node| node.upgrade());
+        if let Some(handle) = handle {
+            Node::from_handle(handle).channel().sighted();
+        }
     }
 
     /// Adds this process to its own peers.
@@ -124,6 +140,7 @@ impl Registry {
         let known = |id: &NodeId| self.membership.known.contains(id) && self.membership.own != Some(*id);
         let (channel, node) = match claim {
             Claim::Peer(id) if known(&id) => {
+                self.sighted(id);
                 let channel = channel(id);
                 let node = Node::borrowed(channel.clone());
                 if let Some(older) = state.peers.insert(id, node.clone()) {

@@ -163,6 +163,7 @@ impl SystemBuilder {
             }
         });
         let configuration = builder.connect_lazy()?;
+        shared.registry.dialled_by(configuration.pool());
         let bound = BoundServer::new(shared, incoming.map(|io| io.map(Into::into)).boxed());
         let server = bound.handle();
         let on_stop = Vec::new();

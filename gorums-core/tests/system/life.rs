@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use gorums_core::{ConfigError, Configuration, System, SystemError};
+use gorums_core::{Backoff, ConfigError, Configuration, NodeState, System, SystemError};
 use tokio::net::TcpListener;
 
 use crate::common::{ECHO, OnConfiguration, OnNode, text, within};
@@ -128,6 +129,33 @@ async fn calls_wait_until_a_member_serves() {
     let second = serve(second);
     assert_eq!(within("own", own).await.unwrap().number, 2);
     assert_eq!(within("from first", from_first).await.unwrap().number, 2);
+    stop(vec![first, second]).await;
+}
+
+/// A member that could not be dialled, and then connects by itself, is dialled at once, although the
+/// wait for the next dial would be for days.
+#[tokio::test]
+async fn a_member_that_connects_is_dialled_at_once() {
+    let long = Backoff { initial: Duration::from_secs(1_000_000), max: Duration::from_secs(1_000_000) };
+    let mut listeners = Vec::new();
+    for _ in 0..2 {
+        listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let addresses: Vec<_> =
+        listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+    drop(listeners);
+    let member = async |id: u32| {
+        let configuration = Configuration::builder().backoff(long);
+        let builder = System::builder().own(id).nodes(&addresses).configuration(configuration);
+        serve(builder.bind().await.unwrap())
+    };
+    let first = member(1).await;
+    let node = first.system.configuration().node(2).unwrap().clone();
+    let mut states = node.states();
+    within("a dial", async { while states.next().await != Some(NodeState::Unreachable) {} }).await;
+    let second = member(2).await;
+    within("peers", first.system.wait_for_peers(|peers| peers.len() == 2)).await.unwrap();
+    assert_eq!(within("the call", node.rpc(&ECHO, text("x"))).await.unwrap().number, 2);
     stop(vec![first, second]).await;
 }
 

@@ -1,9 +1,10 @@
 //! Runs the program.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write, copy, sink};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::thread;
 
 pub fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_storage"));
@@ -69,6 +70,17 @@ impl Process {
         line.trim_end().to_owned()
     }
 
+    /// Reads what the process logs until it says this, and throws away the rest.
+    pub fn wait_for_log(&mut self, what: &str) {
+        let mut log = BufReader::new(self.child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains(what) {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "the process ended and did not log {what:?}");
+        }
+        thread::spawn(move || copy(&mut log, &mut sink()));
+    }
+
     pub fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
@@ -111,14 +123,16 @@ impl Server {
         Self::start(&["--listen", "127.0.0.1:0", "--quiet"])
     }
 
-    /// Servers that know each other.
+    /// Servers that know each other, and are connected with each other.
     pub fn cluster(size: usize) -> Vec<Self> {
         let addresses = free_addresses(size);
         let peers = addresses.join(",");
-        addresses
-            .iter()
-            .map(|address| Self::start(&["--listen", address, "--peers", &peers, "--quiet"]))
-            .collect()
+        let start = |address: &String| Self::start(&["--listen", address, "--peers", &peers]);
+        let mut servers: Vec<_> = addresses.iter().map(start).collect();
+        for server in &mut servers {
+            server.process.wait_for_log(&format!("{size} of {size} nodes are connected"));
+        }
+        servers
     }
 }
 
