@@ -31,7 +31,7 @@ pub struct NodeReply<Resp> {
 ///
 /// A quorum call yields one item for each node; a streaming call any number, and then an error for each node
 /// that failed. At the deadline, each node that has not answered yields
-/// [`NodeErrorKind::DeadlineExceeded`], and the stream ends.
+/// [`NodeErrorKind::DeadlineExceeded`](crate::NodeErrorKind::DeadlineExceeded), and the stream ends.
 ///
 /// Instead of reading the stream to its end, the terminals of a quorum call may be used. They count what was
 /// read, and resolve to the first reply that was not.
