@@ -49,6 +49,13 @@ pub(crate) enum Connectivity {
     Closed,
 }
 
+/// A request that was not taken, and why.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) request: Outgoing,
+    pub(crate) fault: Fault,
+}
+
 pub(crate) struct Channel {
     id: NodeId,
     address: Arc<str>,
@@ -70,11 +77,22 @@ pub(crate) struct Channel {
     /// The node has shown that it runs, and no dial has succeeded since.
     sighted: AtomicBool,
     closed_at: OnceLock<Instant>,
+    is_local: bool,
 }
 
 impl Channel {
+    /// The way to another process.
     pub(crate) fn new(pool: Arc<Pool>, id: NodeId, address: Arc<str>, limits: QueueLimits) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::to(pool, id, address, limits, false))
+    }
+
+    /// The way to the handlers of this process.
+    pub(crate) fn local(pool: Arc<Pool>, id: NodeId, address: Arc<str>, limits: QueueLimits) -> Arc<Self> {
+        Arc::new(Self::to(pool, id, address, limits, true))
+    }
+
+    fn to(pool: Arc<Pool>, id: NodeId, address: Arc<str>, limits: QueueLimits, is_local: bool) -> Self {
+        Self {
             id,
             address,
             ordinal: pool.next_ordinal(),
@@ -89,7 +107,13 @@ impl Channel {
             wanted: AtomicBool::new(false),
             sighted: AtomicBool::new(false),
             closed_at: OnceLock::new(),
-        })
+            is_local,
+        }
+    }
+
+    /// Whether it leads to the handlers of this process.
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -155,7 +179,7 @@ impl Channel {
     }
 
     /// Offers a request to the queue, without waiting.
-    pub(crate) fn offer(self: &Arc<Self>, request: Outgoing, now: Instant) -> Result<(), Fault> {
+    pub(crate) fn offer(self: &Arc<Self>, request: Outgoing, now: Instant) -> Result<(), Box<Refusal>> {
         let (pushed, drops) = self.with_queue(|queue| {
             let before = queue.dropped();
             let pushed = queue.push(request, now);
@@ -170,9 +194,9 @@ impl Channel {
                 wake(waker);
                 self.dropped(&dropped);
             }
-            Push::Refused(kind, source) => {
+            Push::Refused(request, kind, source) => {
                 self.counters.failed(kind.clone());
-                return Err(Fault::unsent(kind, source));
+                return Err(Box::new(Refusal { request, fault: Fault::unsent(kind, source) }));
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ mod method;
 #[cfg(all(test, gorums_model))]
 mod models;
 mod node;
+mod payload;
 mod pool;
 mod router;
 mod server;

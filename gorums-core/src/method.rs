@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use prost::Message;
+
+use crate::payload::{Payload, Typed};
 
 /// How a method is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,28 +35,34 @@ impl CallType {
 #[error("{0}")]
 pub struct MessageError(String);
 
-/// How messages of one type are encoded.
-pub(crate) struct Codec<T> {
+/// How messages of one type are encoded, and how they are passed on within a process.
+pub(crate) struct Codec<T: 'static> {
     pub(crate) len: fn(&T) -> usize,
     pub(crate) encode: fn(&T, &mut BytesMut),
-    pub(crate) decode: fn(Bytes) -> Result<T, MessageError>,
+    pub(crate) open: fn(Payload) -> Result<T, MessageError>,
+    pub(crate) copy: fn(&T) -> T,
+    pub(crate) keep: fn(T, &'static Self) -> Payload,
 }
 
-impl<T: Message + Default> Codec<T> {
+impl<T: Message + Default + Clone + 'static> Codec<T> {
     const PROST: Self = Self {
         len: T::encoded_len,
         encode: |message, buf| {
             // A `BytesMut` grows, so that encoding into it does not fail.
             let _ = message.encode(buf);
         },
-        decode: |payload| T::decode(payload).map_err(|error| MessageError(error.to_string())),
+        open: |payload| {
+            payload.open(|payload| T::decode(payload).map_err(|error| MessageError(error.to_string())))
+        },
+        copy: T::clone,
+        keep: |message, codec| Payload::Value(Box::new(Typed { message, codec })),
     };
 }
 
 /// The static facts of a method with requests `Req` and replies `Resp`; for a one-way method, `()`.
 ///
 /// Made by generated code, as a constant.
-pub struct Method<Req, Resp> {
+pub struct Method<Req: 'static, Resp: 'static> {
     name: &'static str,
     call_type: CallType,
     idempotent: bool,
@@ -62,7 +70,11 @@ pub struct Method<Req, Resp> {
     pub(crate) response: Codec<Resp>,
 }
 
-impl<Req: Message + Default, Resp: Message + Default> Method<Req, Resp> {
+impl<Req, Resp> Method<Req, Resp>
+where
+    Req: Message + Default + Clone + 'static,
+    Resp: Message + Default + Clone + 'static,
+{
     /// A method whose messages are protobuf messages. `name` is the full name, as `storage.Storage.ReadQC`.
     pub const fn prost(name: &'static str, call_type: CallType) -> Self {
         Self { name, call_type, idempotent: false, request: Codec::PROST, response: Codec::PROST }

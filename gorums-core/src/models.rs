@@ -6,19 +6,20 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
 use loom::future::block_on;
 use loom::thread;
 use tokio::time::Instant;
 
 use crate::Configuration;
 use crate::channel::Channel;
-use crate::channel::queue::{Awaits, Outgoing, Overflow, Queue, QueueLimits};
+use crate::channel::queue::{Awaits, Body, Outgoing, Overflow, Queue, QueueLimits};
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
 use crate::node::{Node, Targets};
+use crate::payload::Payload;
 use crate::pool::Pool;
 use crate::router::entry::{Entry, Incoming, Look, Mode, Progress, RawReplies};
+use crate::wire::Frame;
 
 /// Explores every interleaving with up to three preemptions: more have not been found to show more.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
@@ -57,14 +58,14 @@ impl Client {
     /// Registers a call and offers its request.
     fn start(&self) -> MessageId {
         let id = self.register();
-        if let Err(fault) = self.channel().offer(request(id), Instant::now()) {
-            self.pool().pending().fail(id, self.channel().ordinal(), fault);
+        if let Err(refusal) = self.channel().offer(request(id), Instant::now()) {
+            self.pool().pending().fail(id, self.channel().ordinal(), refusal.fault);
         }
         id
     }
 
     fn deliver(&self, id: MessageId) -> bool {
-        let reply = Incoming::Reply(Bytes::new());
+        let reply = Incoming::Reply(Payload::default());
         self.pool().pending().deliver(id, self.channel().ordinal(), reply, Instant::now())
     }
 
@@ -119,7 +120,7 @@ impl Client {
 fn request(id: MessageId) -> Outgoing {
     Outgoing {
         id,
-        frame: Bytes::from_static(b"request"),
+        body: Body::Encoded(Frame::encode(7, |buf| buf.extend_from_slice(b"request"))),
         deadline: Instant::now() + std::time::Duration::from_secs(3600),
         awaits: Awaits::Reply,
         overflow: Overflow::Fail,

@@ -11,13 +11,13 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::channel::Channel;
-use crate::error::{Fault, NodeErrorKind};
 use crate::id::{Initiator, MessageId};
+use crate::payload::Payload;
 use crate::router::entry::Incoming;
 use crate::server::dispatch::{Dispatcher, MAX_REPLY_BYTES};
 use crate::server::waiting::{Content, Request};
 use crate::transport::announces;
-use crate::wire::{self, DecodeError, Envelope};
+use crate::wire::{self, DecodeError, Message};
 
 /// Routes the messages of one stream by who started the call: the high bit of the id tells.
 ///
@@ -37,44 +37,45 @@ impl MessageRouter {
     }
 
     /// Routes one message. An error means that the peer does not speak the protocol.
-    pub(crate) fn route(&mut self, message: Bytes, now: Instant) -> Result<(), DecodeError> {
-        let limit = self.channel.pool().options().transport.max_metadata_size;
-        if wire::metadata_exceeds(&message, limit) {
-            return self.refuse_metadata(&message, limit);
-        }
+    pub(crate) fn route(
+        &mut self,
+        message: Bytes,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DecodeError> {
         let size = wire::PREFIX + message.len();
-        let raw = self.is_crowded().then(|| message.clone());
-        let envelope = Envelope::from_message(message)?;
-        let id = MessageId::from_wire(envelope.message_seq_no);
+        let message = Message::parse(message)?;
+        let id = MessageId::from_wire(message.id());
+        let limit = self.channel.pool().options().transport.max_metadata_size;
+        if message.metadata_size() > limit {
+            return self.refuse_metadata(id, &message, limit);
+        }
         if id.initiator() == self.own {
-            self.reply(id, envelope, now);
+            self.reply(id, message, now);
             self.waste(size);
-        } else if &*envelope.method == wire::CANCEL.as_bytes() {
+        } else if message.method() == wire::CANCEL {
             if let Some(dispatcher) = &mut self.dispatcher {
                 dispatcher.cancel(id);
             }
             self.waste(size);
         } else if let Some(dispatcher) = &mut self.dispatcher {
-            let content = raw.map_or_else(|| Content::Decoded(envelope), Content::Raw);
-            dispatcher.push(Request { id, content, size, received: now });
+            dispatcher.push(Request { id, content: Content::Received(message), size, received: now }, cx);
         } else if self.channel.reply_bytes() < MAX_REPLY_BYTES {
-            let status = wire::no_handler(envelope.method_name());
-            self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), envelope.method_name(), &status));
+            let status = wire::no_handler(message.method());
+            self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), message.method(), &status));
         }
         Ok(())
     }
 
     /// Refuses a message with more metadata than this end accepts.
-    fn refuse_metadata(&mut self, message: &[u8], limit: usize) -> Result<(), DecodeError> {
-        let head = Envelope::from_message(wire::head(message))?;
-        let id = MessageId::from_wire(head.message_seq_no);
+    fn refuse_metadata(&self, id: MessageId, message: &Message, limit: usize) -> Result<(), DecodeError> {
         if id.initiator() == self.own {
             return Err(DecodeError::Metadata { limit });
         }
         if self.channel.reply_bytes() < MAX_REPLY_BYTES {
             let reason = format!("the metadata of the request is larger than the limit of {limit} bytes");
             let status = wire::RpcStatus::from_status(&tonic::Status::resource_exhausted(reason));
-            self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), head.method_name(), &status));
+            self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), message.method(), &status));
         }
         Ok(())
     }
@@ -86,11 +87,11 @@ impl MessageRouter {
         }
     }
 
-    fn reply(&self, id: MessageId, envelope: Envelope, now: Instant) {
-        let incoming = match envelope.status {
-            None => Incoming::Reply(envelope.payload),
-            Some(status) if status.code == 0 => Incoming::End,
-            Some(status) => Incoming::Failure(Fault::sent(NodeErrorKind::Status(status.to_status()), None)),
+    fn reply(&self, id: MessageId, message: Message, now: Instant) {
+        let incoming = if message.has_status() {
+            message.into_status().map_or(Incoming::End, |status| wire::incoming_status(&status))
+        } else {
+            Incoming::Reply(Payload::Encoded(message.into_payload()))
         };
         let pending = self.channel.pool().pending();
         if !pending.deliver(id, self.channel.ordinal(), incoming, now) {
@@ -127,10 +128,6 @@ impl MessageRouter {
     /// The size of the requests that wait for their turn.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.dispatcher.as_ref().map_or(0, Dispatcher::waiting_bytes)
-    }
-
-    fn is_crowded(&self) -> bool {
-        self.dispatcher.as_ref().is_some_and(Dispatcher::is_crowded)
     }
 
     /// No request waits or runs.

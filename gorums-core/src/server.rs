@@ -1,5 +1,6 @@
 //! Serves the methods of a node to those that connect to it.
 
+pub(crate) mod active;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod context;

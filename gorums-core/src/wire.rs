@@ -7,14 +7,16 @@
 //! [`FEATURES`] may be used on the stream.
 
 mod envelope;
+mod frame;
+mod message;
 mod messages;
-mod metadata;
 mod timeout;
 
 pub use self::envelope::{DecodeError, Entry, Envelope, RpcStatus};
 pub(crate) use self::envelope::{Outline, encode, encode_status};
+pub(crate) use self::frame::Frame;
+pub(crate) use self::message::Message;
 pub use self::messages::{FrameError, Messages};
-pub(crate) use self::metadata::{head, metadata_exceeds};
 
 /// The path of the gRPC method that carries a node stream.
 pub const NODE_STREAM: &str = "/stream.Gorums/NodeStream";

@@ -1,24 +1,26 @@
 //! The description of a call, and how it is started: registered, encoded, and offered to the queue of each node.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 use crate::call::flight::Call;
 use crate::call::intercept::{CallInterceptor, Chain, Own, ReplyChain};
 use crate::call::options::{CallOptions, Timeout};
 use crate::call::tally::Tally;
-use crate::channel::queue::{Awaits, Outgoing, Overflow};
+use crate::channel::Refusal;
+use crate::channel::queue::{Awaits, Body, LocalRequest, Outgoing, Overflow};
 use crate::error::{Fault, NodeError, NodeErrorKind};
 use crate::id::MessageId;
 use crate::method::Method;
 use crate::node::{Node, Targets};
 use crate::router::entry::{Entry, Mode, RawReplies, RawReply};
 use crate::server::nested;
-use crate::wire;
+use crate::wire::{self, Frame};
 
 /// A day: what counts as never for requests that wait to be sent.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -72,9 +74,12 @@ impl<Req, Resp> Description<Req, Resp> {
         own: &[Own<Req>],
     ) -> (Call<Resp>, Vec<(Node, Outgoing)>) {
         let mut waiting = Vec::new();
-        let call = self.start_with(Mode::Handover(tally), own, |node, request, fault| {
-            let waits = request.overflow == Overflow::Wait && matches!(fault.kind, NodeErrorKind::QueueFull);
-            if waits { waiting.push((node.clone(), request.clone())) } else { fail(node, request, fault) }
+        let waits = self.options.overflow == Overflow::Wait;
+        let call = self.start_with(Mode::Handover(tally), own, |node, id, fault, request| match request {
+            Some(request) if waits && matches!(fault.kind, NodeErrorKind::QueueFull) => {
+                waiting.push((node.clone(), request));
+            }
+            _ => fail(node, id, fault),
         });
         (call, waiting)
     }
@@ -95,14 +100,14 @@ impl<Req, Resp> Description<Req, Resp> {
 
     fn start(mut self, mode: Mode) -> Call<Resp> {
         let own = self.own_requests();
-        self.start_with(mode, &own, fail)
+        self.start_with(mode, &own, |node, id, fault, _| fail(node, id, fault))
     }
 
     fn start_with(
         mut self,
         mode: Mode,
         own: &[Own<Req>],
-        failed: impl FnMut(&Node, &Outgoing, Fault),
+        refused: impl FnMut(&Node, MessageId, Fault, Option<Outgoing>),
     ) -> Call<Resp> {
         let now = Instant::now();
         let awaits = match mode {
@@ -112,7 +117,7 @@ impl<Req, Resp> Description<Req, Resp> {
         };
         let call = self.register(mode, now, |_| {});
         if let Some(id) = call.id {
-            self.offer(id, awaits, (call.deadline, now), own, failed);
+            self.offer(id, awaits, (call.deadline, now), own, refused);
         }
         call
     }
@@ -136,7 +141,7 @@ impl<Req, Resp> Description<Req, Resp> {
             id: None,
             targets: self.targets.clone(),
             method: self.method.name(),
-            decode: self.method.response.decode,
+            open: self.method.response.open,
             deadline,
             caller,
             streaming,
@@ -172,7 +177,7 @@ impl<Req, Resp> Description<Req, Resp> {
         if let Some(node) = self.targets.iter().next() {
             let id = node.channel().pool().pending().one_way_id();
             let now = Instant::now();
-            self.offer(id, Awaits::Nothing, (self.own_deadline(now), now), own, |target, _, fault| {
+            self.offer(id, Awaits::Nothing, (self.own_deadline(now), now), own, |target, _, fault, _| {
                 errors.push(fault.of(target));
             });
         }
@@ -185,39 +190,33 @@ impl<Req, Resp> Description<Req, Resp> {
         awaits: Awaits,
         (deadline, now): (Option<Instant>, Instant),
         own: &[Own<Req>],
-        mut failed: impl FnMut(&Node, &Outgoing, Fault),
+        mut refused: impl FnMut(&Node, MessageId, Fault, Option<Outgoing>),
     ) {
-        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let is_shared = own.is_empty() || own.iter().any(Own::is_shared);
-        let shared = if is_shared { self.encode(id, timeout, None) } else { Bytes::new() };
-        let mut request = self.outgoing(id, shared, awaits, (deadline, now));
-        let shared = if own.is_empty() { Bytes::new() } else { request.frame.clone() };
+        let timing = Timing::new(deadline, now);
+        let mut shared = None;
         for (index, target) in self.targets.iter().enumerate() {
-            if let Some(own) = own.get(index) {
-                if own.skipped {
-                    failed(target, &request, Fault::unsent(NodeErrorKind::Skipped, None));
-                    continue;
-                }
-                request.frame =
-                    if own.is_shared() { shared.clone() } else { self.encode(id, timeout, Some(own)) };
+            let own = own.get(index);
+            if own.is_some_and(|own| own.skipped) {
+                refused(target, id, Fault::unsent(NodeErrorKind::Skipped, None), None);
+                continue;
             }
-            if let Err(fault) = offer(target, &request, now) {
-                failed(target, &request, fault);
+            let body = match own.filter(|own| !own.is_shared()) {
+                own if target.channel().is_local() => self.local(id, timing, own),
+                Some(own) => Body::Encoded(self.encode(id, timing, Some(own))),
+                None => Body::Encoded(shared.get_or_insert_with(|| self.encode(id, timing, None)).clone()),
+            };
+            if let Err(refusal) = offer(target, self.outgoing(id, body, awaits, timing), now) {
+                let Refusal { request, fault } = *refusal;
+                refused(target, id, fault, Some(request));
             }
         }
     }
 
-    pub(crate) fn outgoing(
-        &self,
-        id: MessageId,
-        frame: Bytes,
-        awaits: Awaits,
-        (deadline, now): (Option<Instant>, Instant),
-    ) -> Outgoing {
+    pub(crate) fn outgoing(&self, id: MessageId, body: Body, awaits: Awaits, timing: Timing) -> Outgoing {
         Outgoing {
             id,
-            frame,
-            deadline: deadline.unwrap_or(now + NEVER),
+            body,
+            deadline: timing.deadline.unwrap_or(timing.now + NEVER),
             awaits,
             overflow: self.options.overflow,
             idempotent: self.method.is_idempotent(),
@@ -226,14 +225,59 @@ impl<Req, Resp> Description<Req, Resp> {
         }
     }
 
-    pub(crate) fn encode(&self, id: MessageId, timeout: Option<Duration>, own: Option<&Own<Req>>) -> Bytes {
+    /// The message for another process.
+    pub(crate) fn encode(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Frame {
+        let (message, metadata) = self.own_or_shared(own);
+        let outline = self.outline(id, timing, metadata);
+        let len = (self.method.request.len)(message);
+        Frame::encode(outline.encoded_len(len), |buf| {
+            wire::encode(buf, &outline, len, |buf| (self.method.request.encode)(message, buf));
+        })
+    }
+
+    /// The message for this process: a copy.
+    pub(crate) fn local(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Body {
+        let (message, metadata) = self.own_or_shared(own);
+        let codec = &self.method.request;
+        Body::Local(LocalRequest {
+            method: self.method.name(),
+            payload: (codec.keep)((codec.copy)(message), codec),
+            deadline: timing.deadline,
+            metadata: metadata.cloned().map(Arc::new),
+            len: self.outline(id, timing, metadata).encoded_len((codec.len)(message)),
+        })
+    }
+
+    fn own_or_shared<'a>(&'a self, own: Option<&'a Own<Req>>) -> (&'a Req, Option<&'a MetadataMap>) {
         let message = own.and_then(|own| own.message.as_ref()).unwrap_or(&self.request);
         let metadata = own.and_then(|own| own.metadata.as_deref()).or(self.options.metadata.as_deref());
-        let outline = wire::Outline { id: id.to_wire(), method: self.method.name(), timeout, metadata };
-        let len = (self.method.request.len)(message);
-        let mut frame = BytesMut::new();
-        wire::encode(&mut frame, &outline, len, |buf| (self.method.request.encode)(message, buf));
-        frame.freeze()
+        (message, metadata)
+    }
+
+    pub(crate) fn outline<'a>(
+        &self,
+        id: MessageId,
+        timing: Timing,
+        metadata: Option<&'a MetadataMap>,
+    ) -> wire::Outline<'a> {
+        wire::Outline { id: id.to_wire(), method: self.method.name(), timeout: timing.timeout(), metadata }
+    }
+}
+
+/// When a call starts, and when it ends at the latest.
+#[derive(Clone, Copy)]
+pub(crate) struct Timing {
+    deadline: Option<Instant>,
+    now: Instant,
+}
+
+impl Timing {
+    pub(crate) fn new(deadline: Option<Instant>, now: Instant) -> Self {
+        Self { deadline, now }
+    }
+
+    fn timeout(self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(self.now))
     }
 }
 
@@ -249,24 +293,24 @@ impl<Req: fmt::Debug, Resp> fmt::Debug for Description<Req, Resp> {
 }
 
 /// Offers a request to one node.
-fn offer(node: &Node, request: &Outgoing, now: Instant) -> Result<(), Fault> {
+fn offer(node: &Node, request: Outgoing, now: Instant) -> Result<(), Box<Refusal>> {
     let limit = node.channel().pool().options().transport.max_message_size;
-    match too_long(request.frame.len() - wire::PREFIX, limit) {
-        Some(fault) => Err(fault),
-        None => node.channel().offer(request.clone(), now),
+    match too_long(request.len() - wire::PREFIX, limit) {
+        Some(fault) => Err(Box::new(Refusal { request, fault })),
+        None => node.channel().offer(request, now),
     }
 }
 
 /// Offers a request to one node, for which a caller waits.
-pub(crate) fn offer_or_fail(node: &Node, request: &Outgoing, now: Instant) {
-    if let Err(fault) = offer(node, request, now) {
-        fail(node, request, fault);
+pub(crate) fn offer_or_fail(node: &Node, request: Outgoing, now: Instant) {
+    if let Err(refusal) = offer(node, request, now) {
+        fail(node, refusal.request.id, refusal.fault);
     }
 }
 
 /// The call failed at a node before the request was sent.
-pub(crate) fn fail(node: &Node, request: &Outgoing, fault: Fault) {
-    node.channel().pool().pending().fail(request.id, node.channel().ordinal(), fault);
+pub(crate) fn fail(node: &Node, id: MessageId, fault: Fault) {
+    node.channel().pool().pending().fail(id, node.channel().ordinal(), fault);
 }
 
 fn too_long(len: usize, limit: usize) -> Option<Fault> {

@@ -2,7 +2,6 @@
 
 use std::task::Waker;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -14,6 +13,7 @@ use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind
 use crate::id::MessageId;
 use crate::method::MessageError;
 use crate::node::{Node, Targets};
+use crate::payload::Payload;
 use crate::pool::Pool;
 use crate::router::entry::{Entry, Look, Progress, RawReplies, RawReply};
 use crate::server::nested;
@@ -24,7 +24,7 @@ pub(crate) struct Call<Resp> {
     pub(super) id: Option<MessageId>,
     pub(super) targets: Targets,
     pub(super) method: &'static str,
-    pub(super) decode: fn(Bytes) -> Result<Resp, MessageError>,
+    pub(super) open: fn(Payload) -> Result<Resp, MessageError>,
     pub(super) deadline: Option<Instant>,
     /// Cancelled when nobody waits any more for the handler that made the call.
     pub(super) caller: Option<CancellationToken>,
@@ -135,7 +135,7 @@ impl<Resp> Call<Resp> {
     /// The reply of one node, decoded.
     pub(crate) fn decode(&self, reply: RawReply) -> Result<Resp, NodeError> {
         let fault = match reply.result {
-            Ok(payload) => match (self.decode)(payload) {
+            Ok(payload) => match (self.open)(payload) {
                 Ok(response) => return Ok(response),
                 Err(error) => Fault::sent(NodeErrorKind::Decode, Some(std::sync::Arc::new(error))),
             },

@@ -12,6 +12,7 @@ use crate::call::intercept::{Own, request_interceptors};
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
 use crate::call::tally::{Quorum, Tally};
+use crate::channel::Refusal;
 use crate::channel::queue::{Outgoing, Overflow};
 use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::method::Method;
@@ -47,15 +48,16 @@ fn among_called<Req>(quorum: Quorum, own: &[Own<Req>]) -> Option<Quorum> {
     }
 }
 
-async fn offer_when_room(node: Node, request: Outgoing) {
+async fn offer_when_room(node: Node, mut request: Outgoing) {
     loop {
         node.channel().wait_for_room(&request).await;
-        match node.channel().offer(request.clone(), Instant::now()) {
-            // Somebody else was faster.
-            Err(fault) if matches!(fault.kind, NodeErrorKind::QueueFull) => {}
-            Err(fault) => return fail(&node, &request, fault),
-            Ok(()) => return,
+        let Err(refusal) = node.channel().offer(request, Instant::now()) else { return };
+        let Refusal { request: refused, fault } = *refusal;
+        if !matches!(fault.kind, NodeErrorKind::QueueFull) {
+            return fail(&node, refused.id, fault);
         }
+        // Somebody else was faster.
+        request = refused;
     }
 }
 

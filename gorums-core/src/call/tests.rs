@@ -14,6 +14,7 @@ use crate::error::{NodeErrorKind, QuorumErrorKind};
 use crate::id::MessageId;
 use crate::method::{CallType, Method};
 use crate::node::Node;
+use crate::payload::Payload;
 use crate::router::entry::Incoming;
 
 const ASK: Method<String, String> = Method::prost("test.Ask", CallType::QuorumCall);
@@ -34,7 +35,7 @@ fn hand_over(nodes: &Configuration) -> MessageId {
 }
 
 fn deliver(node: &Node, id: MessageId, reply: &str) {
-    let reply = Incoming::Reply(reply.to_owned().encode_to_vec().into());
+    let reply = Incoming::Reply(Payload::Encoded(reply.to_owned().encode_to_vec().into()));
     let pending = node.channel().pool().pending();
     assert!(pending.deliver(id, node.channel().ordinal(), reply, Instant::now()));
 }

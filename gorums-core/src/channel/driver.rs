@@ -15,10 +15,10 @@ use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::channel::Channel;
-use crate::channel::queue::{Awaits, Outgoing, Queue};
+use crate::channel::queue::{Awaits, Body, Outgoing, Queue};
 use crate::router::MessageRouter;
 use crate::transport::{Duplex, Received, TransportError, announces};
-use crate::wire::{self, Messages};
+use crate::wire::{self, Frame, Messages};
 
 /// Bytes that are asked of the stream's window for one batch.
 const BATCH: usize = 1 << 20;
@@ -206,7 +206,7 @@ impl Driver {
                     self.messages.add(data);
                     let now = Instant::now();
                     while let Some(message) = self.messages.next_message()? {
-                        self.router.route(message, now)?;
+                        self.router.route(message, now, cx)?;
                     }
                 }
             }
@@ -291,7 +291,7 @@ impl Driver {
             let mut room = room.saturating_sub(replies.len() + reserve);
             let mut first = replies.is_empty() && room > 0;
             while let Some(request) = queue.pop(room, first) {
-                room = room.saturating_sub(request.frame.len());
+                room = room.saturating_sub(request.len());
                 first = false;
                 taken.push(request);
             }
@@ -319,24 +319,27 @@ impl Driver {
     }
 
     fn append(&mut self, request: Outgoing, now: Option<Instant>) {
-        let Outgoing { id, deadline, awaits, .. } = request;
-        if now.is_some_and(|now| now >= deadline) {
+        if now.is_some_and(|now| now >= request.deadline) {
             self.channel.with_queue(Queue::unsent);
             return;
         }
-        let ordinal = self.channel.ordinal();
-        let awaited = request.is_awaited() && self.channel.pool().pending().sent(id, ordinal, self.epoch);
-        let frame = request.frame.clone();
-        if request.idempotent && awaits == Awaits::Reply && awaited {
-            self.resend.remember(request, &self.channel);
-        }
-        if frame.len() >= LARGE {
-            if !self.buffer.is_empty() {
-                self.pieces.push_back(self.buffer.split().freeze());
+        let pending = self.channel.pool().pending();
+        let awaited = request.is_awaited() && pending.sent(request.id, self.channel.ordinal(), self.epoch);
+        let resent = awaited && request.idempotent && request.awaits == Awaits::Reply;
+        // Requests of a remote node are encoded.
+        if let Body::Encoded(frame) = &request.body {
+            match frame {
+                Frame::Long(message) if message.len() >= LARGE => {
+                    if !self.buffer.is_empty() {
+                        self.pieces.push_back(self.buffer.split().freeze());
+                    }
+                    self.pieces.push_back(message.clone());
+                }
+                frame => self.buffer.extend_from_slice(frame),
             }
-            self.pieces.push_back(frame);
-        } else {
-            self.buffer.extend_from_slice(&frame);
+        }
+        if resent {
+            self.resend.remember(request, &self.channel);
         }
     }
 
@@ -382,11 +385,11 @@ const KEPT: (usize, usize) = (64, 256 << 10);
 
 impl Resend {
     fn remember(&mut self, request: Outgoing, channel: &Channel) {
-        self.bytes += request.frame.len();
+        self.bytes += request.len();
         self.requests.push_back(request);
         if self.requests.len() > self.prune_above.0 || self.bytes > self.prune_above.1 {
             self.requests.retain(|request| channel.pool().pending().is_open(request.id, channel.ordinal()));
-            self.bytes = self.requests.iter().map(|request| request.frame.len()).sum();
+            self.bytes = self.requests.iter().map(Outgoing::len).sum();
             self.prune_above = (2 * self.requests.len() + KEPT.0, 2 * self.bytes + KEPT.1);
         }
     }

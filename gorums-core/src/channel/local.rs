@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::channel::queue::{Outgoing, Queue};
+use crate::channel::queue::{Body, Outgoing, Queue};
 use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
@@ -19,7 +19,7 @@ use crate::server::services::Services;
 use crate::server::session::{Peer, Session, Way};
 use crate::server::tasks::Tasks;
 use crate::server::waiting::{Content, Request};
-use crate::wire::{Envelope, Messages, PREFIX};
+use crate::wire::{Message, Messages, PREFIX};
 
 /// The local channel never breaks, so that there is one stream.
 const EPOCH: u32 = 0;
@@ -77,6 +77,7 @@ const MAX_TAKEN: usize = 256;
 impl Local {
     /// Ready when the channel is closed and every handler has finished.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.channel.with_queue(Queue::unpark);
         for _ in 0..MAX_TAKEN {
             let (request, cancelled) = self.channel.with_queue(|queue| {
                 let cancelled = queue.take_replies();
@@ -89,7 +90,7 @@ impl Local {
             let progress = request.is_some();
             if let Some(request) = request {
                 self.channel.made_room();
-                self.take(request);
+                self.take(request, cx);
             }
             self.cancel(cancelled.freeze());
             if !self.dispatcher.start(cx) && !progress {
@@ -101,7 +102,7 @@ impl Local {
         Poll::Pending
     }
 
-    fn take(&mut self, request: Outgoing) {
+    fn take(&mut self, request: Outgoing, cx: &mut Context<'_>) {
         let now = Instant::now();
         if now >= request.deadline {
             self.channel.with_queue(Queue::unsent);
@@ -110,20 +111,24 @@ impl Local {
         if request.is_awaited() {
             self.channel.pool().pending().sent(request.id, self.channel.ordinal(), EPOCH);
         }
-        let Outgoing { id, mut frame, .. } = request;
-        let size = frame.len();
-        // What this process has encoded it can decode.
-        if let Ok(envelope) = Envelope::from_message(frame.split_off(PREFIX)) {
-            self.dispatcher.push(Request { id, content: Content::Decoded(envelope), size, received: now });
-        }
+        let (id, size) = (request.id, request.len());
+        let content = match request.body {
+            Body::Local(request) => Content::Local(request),
+            // What this process has encoded it can read.
+            Body::Encoded(frame) => match Message::parse(frame.into_bytes().split_off(PREFIX)) {
+                Ok(message) => Content::Received(message),
+                Err(_) => return,
+            },
+        };
+        self.dispatcher.push(Request { id, content, size, received: now }, cx);
     }
 
     /// Takes the cancellations that callers have queued.
     fn cancel(&mut self, messages: Bytes) {
         self.messages.add(messages);
         while let Ok(Some(message)) = self.messages.next_message() {
-            if let Ok(envelope) = Envelope::from_message(message) {
-                self.dispatcher.cancel(MessageId::from_wire(envelope.message_seq_no));
+            if let Ok(message) = Message::parse(message) {
+                self.dispatcher.cancel(MessageId::from_wire(message.id()));
             }
         }
     }

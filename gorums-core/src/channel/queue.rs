@@ -11,10 +11,13 @@ use std::task::Waker;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-pub(crate) use self::request::{Awaits, Outgoing};
+pub(crate) use self::request::{Awaits, Body, LocalRequest, Outgoing};
 pub use self::request::{Overflow, QueueCounts, QueueLimits};
 use crate::error::{NodeErrorKind, Source};
 use crate::id::MessageId;
+
+/// Room that is made for replies before there are any, at the most.
+const MAX_ROOM: usize = 16 << 10;
 
 #[derive(Debug, Default)]
 enum Admission {
@@ -33,7 +36,7 @@ pub(crate) enum Push {
     /// It was dropped by its policy, or others that are given here were dropped in its place.
     Dropped(Vec<Outgoing>, Option<Waker>),
     /// It was not taken.
-    Refused(NodeErrorKind, Option<Source>),
+    Refused(Outgoing, NodeErrorKind, Option<Source>),
 }
 
 #[derive(Debug, Default)]
@@ -91,13 +94,13 @@ impl Queue {
         };
         if let Some((kind, source)) = refusal {
             self.counts.failed += 1;
-            return Push::Refused(kind, source);
+            return Push::Refused(request, kind, source);
         }
-        if !self.fits(request.frame.len()) {
+        if !self.fits(request.len()) {
             self.expire(now);
-            self.evict(request.frame.len());
+            self.evict(request.len());
         }
-        if self.fits(request.frame.len()) {
+        if self.fits(request.len()) {
             self.append(request);
             return Push::Queued(self.driver.take());
         }
@@ -109,7 +112,7 @@ impl Queue {
             Overflow::DropOldest => self.replace_oldest(request),
             Overflow::Fail | Overflow::Wait => {
                 self.counts.failed += 1;
-                Push::Refused(NodeErrorKind::QueueFull, None)
+                Push::Refused(request, NodeErrorKind::QueueFull, None)
             }
         }
     }
@@ -122,7 +125,7 @@ impl Queue {
         let waiting = self.requests.len();
         self.requests.retain(|request| request.deadline > now);
         self.counts.failed += (waiting - self.requests.len()) as u64;
-        self.bytes = self.requests.iter().map(|request| request.frame.len()).sum();
+        self.bytes = self.requests.iter().map(Outgoing::len).sum();
         self.earliest = self.requests.iter().map(|request| request.deadline).min();
     }
 
@@ -141,7 +144,7 @@ impl Queue {
 
     fn remove(&mut self, index: usize) -> Option<Outgoing> {
         let removed = self.requests.remove(index)?;
-        self.bytes -= removed.frame.len();
+        self.bytes -= removed.len();
         Some(removed)
     }
 
@@ -157,13 +160,13 @@ impl Queue {
         match self.admission {
             Admission::Closed => true,
             Admission::Down(_) if !request.wait_for_ready => true,
-            Admission::Open | Admission::Down(_) => self.fits(request.frame.len()),
+            Admission::Open | Admission::Down(_) => self.fits(request.len()),
         }
     }
 
     /// Counts a request that comes in, at whichever end.
     fn add(&mut self, request: &Outgoing) {
-        self.bytes += request.frame.len();
+        self.bytes += request.len();
         let earliest = self.earliest.map_or(request.deadline, |earliest| earliest.min(request.deadline));
         self.earliest = Some(earliest);
     }
@@ -176,14 +179,14 @@ impl Queue {
     fn replace_oldest(&mut self, request: Outgoing) -> Push {
         let mut dropped = Vec::new();
         let mut waker = None;
-        while !self.fits(request.frame.len()) {
+        while !self.fits(request.len()) {
             let oldest = self.requests.iter().position(Outgoing::droppable);
             let Some(oldest) = oldest.and_then(|index| self.remove(index)) else {
                 break;
             };
             dropped.push(oldest);
         }
-        if self.fits(request.frame.len()) {
+        if self.fits(request.len()) {
             self.append(request);
             waker = self.driver.take();
         } else {
@@ -210,18 +213,22 @@ impl Queue {
         self.replies.len()
     }
 
-    /// Takes the replies that wait.
+    /// Takes the replies that wait. As much room is made for the next ones.
     pub(crate) fn take_replies(&mut self) -> BytesMut {
-        mem::take(&mut self.replies)
+        if self.replies.is_empty() {
+            return BytesMut::new();
+        }
+        let room = self.replies.len().min(MAX_ROOM);
+        mem::replace(&mut self.replies, BytesMut::with_capacity(room))
     }
 
     /// Takes the request at the front if it is at most `room` long, or if `any` length will do.
     pub(crate) fn pop(&mut self, room: usize, any: bool) -> Option<Outgoing> {
-        if self.requests.front()?.frame.len() > room && !any {
+        if self.requests.front()?.len() > room && !any {
             return None;
         }
         let request = self.requests.pop_front()?;
-        self.bytes -= request.frame.len();
+        self.bytes -= request.len();
         self.counts.sent += 1;
         Some(request)
     }
@@ -285,8 +292,13 @@ impl Queue {
 
     fn take_failed(&mut self, failed: VecDeque<Outgoing>) -> Vec<Outgoing> {
         self.counts.failed += failed.len() as u64;
-        self.bytes = self.requests.iter().map(|request| request.frame.len()).sum();
+        self.bytes = self.requests.iter().map(Outgoing::len).sum();
         failed.into()
+    }
+
+    /// The driver is at work and looks at the queue before it waits again: it need not be woken.
+    pub(crate) fn unpark(&mut self) {
+        self.driver = None;
     }
 
     /// The driver has nothing to do and waits to be woken.

@@ -269,11 +269,19 @@ pub(crate) fn add_nodes(pool: &Arc<Pool>, specs: Vec<NodeSpec>) -> Result<Vec<No
 }
 
 fn open(pool: &Arc<Pool>, id: NodeId, spec: NodeSpec) -> Node {
-    let channel = Channel::new(pool.clone(), id, spec.address().into(), pool.options().limits);
-    match spec.place {
-        Place::At(_) => pool.spawn(outbound::run(channel.clone())),
-        Place::Here(services, registry) => pool.spawn(local::run(channel.clone(), services, registry)),
-    }
+    let (address, limits) = (spec.address().into(), pool.options().limits);
+    let channel = match spec.place {
+        Place::At(_) => {
+            let channel = Channel::new(pool.clone(), id, address, limits);
+            pool.spawn(outbound::run(channel.clone()));
+            channel
+        }
+        Place::Here(services, registry) => {
+            let channel = Channel::local(pool.clone(), id, address, limits);
+            pool.spawn(local::run(channel.clone(), services, registry));
+            channel
+        }
+    };
     Node::new(channel)
 }
 

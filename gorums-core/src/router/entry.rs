@@ -5,19 +5,19 @@
 use std::mem;
 use std::task::Waker;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::call::tally::{Outcome, Tally};
 use crate::error::{Fault, NodeErrorKind};
 use crate::node::Targets;
+use crate::payload::Payload;
 
 /// A reply as it came from the target with this index.
 #[derive(Debug)]
 pub(crate) struct RawReply {
     pub(crate) target: usize,
-    pub(crate) result: Result<Bytes, Fault>,
+    pub(crate) result: Result<Payload, Fault>,
 }
 
 pub(crate) type RawReplies = SmallVec<[RawReply; 4]>;
@@ -64,7 +64,7 @@ pub enum MailboxOverflow {
 /// What came from a target.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    Reply(Bytes),
+    Reply(Payload),
     Failure(Fault),
     /// A streaming call ended well at this target.
     End,
@@ -149,7 +149,7 @@ impl Entry {
     pub(crate) fn sent(&mut self, target: usize, epoch: u32) -> Effect {
         match self.progress(target) {
             Progress::Settled | Progress::Held => Effect::default(),
-            _ if matches!(self.mode, Mode::Handover(_)) => self.settle(target, Ok(Bytes::new())),
+            _ if matches!(self.mode, Mode::Handover(_)) => self.settle(target, Ok(Payload::default())),
             _ => {
                 self.progress[target] = Progress::Sent(epoch);
                 Effect { taken: true, ..Effect::default() }
@@ -179,7 +179,7 @@ impl Entry {
                 self.push_streamed(target, payload, limit, overflow)
             }
             (Incoming::Reply(payload), _) => self.settle(target, Ok(payload)),
-            (Incoming::End, _) => self.settle(target, Ok(Bytes::new())),
+            (Incoming::End, _) => self.settle(target, Ok(Payload::default())),
         }
     }
 
@@ -255,7 +255,7 @@ impl Entry {
         self.targets.get(target).counters().call_settled();
     }
 
-    fn settle(&mut self, target: usize, result: Result<Bytes, Fault>) -> Effect {
+    fn settle(&mut self, target: usize, result: Result<Payload, Fault>) -> Effect {
         self.close(target);
         if let Err(fault) = &result
             && !matches!(fault.kind, NodeErrorKind::Skipped)
@@ -287,7 +287,7 @@ impl Entry {
     fn push_streamed(
         &mut self,
         target: usize,
-        payload: Bytes,
+        payload: Payload,
         limit: usize,
         overflow: MailboxOverflow,
     ) -> Effect {

@@ -236,8 +236,8 @@ mod streams;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Payload;
     use crate::router::entry::Mode;
-    use bytes::Bytes;
 
     fn entry() -> Entry {
         let nodes = crate::Node::detached(2);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn reply(table: &PendingTable, id: MessageId, ordinal: u32) -> bool {
-        table.deliver(id, ordinal, Incoming::Reply(Bytes::new()), Instant::now())
+        table.deliver(id, ordinal, Incoming::Reply(Payload::default()), Instant::now())
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,51 +11,35 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::metadata::MetadataMap;
 
 use crate::configuration::Configuration;
-use crate::id::{MessageId, NodeId};
+use crate::id::NodeId;
 use crate::node::Node;
-use crate::server::nested::Current;
+use crate::server::active::Active;
 use crate::server::registry::Registry;
 use crate::server::session::Session;
 use crate::transport::PeerCertificates;
-use crate::wire::{Entry, Envelope};
-
-/// A request without its payload.
-pub(crate) struct RequestInfo {
-    pub(crate) id: MessageId,
-    pub(crate) turn: u64,
-    pub(crate) method: &'static str,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) entries: Vec<Entry>,
-}
 
 /// What a handler knows of its request and of who sent it.
 ///
 /// Handlers of one sender start in the order in which it sent: the next one starts when the one before it
 /// returned, or called [`release`](Self::release).
 pub struct ServerContext {
-    session: Arc<Session>,
-    request: RequestInfo,
-    metadata: OnceLock<MetadataMap>,
-    asked_for_cancellation: AtomicBool,
+    request: Arc<Active>,
+    metadata: OnceLock<Box<MetadataMap>>,
     /// The turn is passed on by somebody else.
     turn_is_held: bool,
 }
 
 impl ServerContext {
-    pub(crate) fn new(session: Arc<Session>, request: RequestInfo) -> Self {
-        Self {
-            session,
-            request,
-            metadata: OnceLock::new(),
-            asked_for_cancellation: AtomicBool::new(false),
-            turn_is_held: false,
-        }
+    pub(crate) fn new(request: Arc<Active>) -> Self {
+        Self { request, metadata: OnceLock::new(), turn_is_held: false }
     }
 
-    /// What calls that are made while this request is handled inherit.
-    pub(crate) fn current(&self, awaited: bool) -> Current {
-        let RequestInfo { id, turn, method, deadline, .. } = self.request;
-        Current::new(self.session.clone(), (id, turn), method, deadline, awaited)
+    pub(crate) fn request(&self) -> &Arc<Active> {
+        &self.request
+    }
+
+    fn session(&self) -> &Arc<Session> {
+        self.request.session()
     }
 
     /// Lets the next request of the same sender start before this handler returns. Idempotent.
@@ -66,12 +49,12 @@ impl ServerContext {
     /// its deadline, with an error that names this method. A handler that waits for its own node, over the configuration
     /// over which it was called itself, gets such an error at once.
     pub fn release(&self) {
-        self.session.pass(self.request.turn);
+        self.request.release();
     }
 
     /// What can release this request when its handler has returned.
     pub(crate) fn turn(&self) -> Turn {
-        Turn { session: self.session.clone(), number: self.request.turn }
+        Turn { session: self.session().clone(), number: self.request.facts().turn }
     }
 
     /// Keeps the turn beyond the handler, until what is returned is dropped.
@@ -82,22 +65,22 @@ impl ServerContext {
 
     /// The sender's network address; `None` for a call within the process.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.session.peer().address
+        self.session().peer().address
     }
 
     /// The id of the sender: of a peer or of a client that offers services; `None` for any other.
     pub fn peer_id(&self) -> Option<NodeId> {
-        self.session.peer().node.as_ref().map(Node::id)
+        self.session().peer().node.as_ref().map(Node::id)
     }
 
     /// The certificates that the sender has shown; `None` without mutual TLS, and for a call within the process.
     pub fn peer_certificates(&self) -> Option<&PeerCertificates> {
-        self.session.peer().certificates.as_ref()
+        self.session().peer().certificates.as_ref()
     }
 
     /// The sender, to call it back; `None` if it offers no services.
     pub fn caller(&self) -> Option<&Node> {
-        self.session.peer().node.as_ref()
+        self.session().peer().node.as_ref()
     }
 
     /// The members of this system that are connected to this process, and this process itself, by id.
@@ -111,15 +94,15 @@ impl ServerContext {
     }
 
     fn connected(&self, whom: fn(&Registry) -> &watch::Sender<Configuration>) -> Configuration {
-        match self.session.registry() {
+        match self.session().registry() {
             Some(registry) => whom(registry).borrow().clone(),
-            None => Configuration::from_nodes(self.session.channel().pool().clone(), Vec::new()),
+            None => Configuration::from_nodes(self.session().channel().pool().clone(), Vec::new()),
         }
     }
 
     /// The metadata that came with this request.
     pub fn metadata(&self) -> &MetadataMap {
-        self.metadata.get_or_init(|| Envelope::metadata(&self.request.entries))
+        self.metadata.get_or_init(|| Box::new(self.request.facts().metadata.read()))
     }
 
     pub(crate) fn metadata_mut(&mut self) -> &mut MetadataMap {
@@ -129,22 +112,22 @@ impl ServerContext {
 
     /// The metadata that the sender gave when it connected.
     pub fn connection_metadata(&self) -> &MetadataMap {
-        &self.session.peer().metadata
+        &self.session().peer().metadata
     }
 
     /// The full name of the method, as `storage.Storage.ReadQC`.
     pub fn method(&self) -> &'static str {
-        self.request.method
+        self.request.facts().method
     }
 
     /// When the caller stops waiting; `None` if it does not say, as a Go client.
     pub fn deadline(&self) -> Option<Instant> {
-        self.request.deadline
+        self.request.facts().deadline
     }
 
     /// How long the caller still waits, zero if it no longer does; `None` if it does not say.
     pub fn remaining(&self) -> Option<Duration> {
-        self.request.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Resolves when nobody waits for the reply any more: the caller gave the call up, its connection broke,
@@ -156,9 +139,8 @@ impl ServerContext {
     ///
     /// May be dropped and called again.
     pub async fn cancelled(&self) {
-        self.asked_for_cancellation.store(true, Relaxed);
-        let token = self.session.cancellation(self.request.id);
-        match self.request.deadline {
+        let token = self.request.cancellation();
+        match self.deadline() {
             Some(deadline) => tokio::select! {
                 biased;
                 () = token.cancelled() => {}
@@ -185,7 +167,7 @@ impl ServerContext {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let task = self.session.tasks().spawn_detached(timeout(limit, work));
+        let task = self.session().tasks().spawn_detached(timeout(limit, work));
         async {
             match task.await {
                 Ok(ended) => ended.and_then(Result::ok),
@@ -197,9 +179,6 @@ impl ServerContext {
 
 impl Drop for ServerContext {
     fn drop(&mut self) {
-        if *self.asked_for_cancellation.get_mut() {
-            self.session.forget_cancellation(self.request.id);
-        }
         if !self.turn_is_held {
             self.release();
         }
@@ -238,9 +217,9 @@ impl Drop for HeldTurn {
 impl fmt::Debug for ServerContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerContext")
-            .field("method", &self.request.method)
+            .field("method", &self.method())
             .field("peer_addr", &self.peer_addr())
-            .field("deadline", &self.request.deadline)
+            .field("deadline", &self.deadline())
             .finish_non_exhaustive()
     }
 }

@@ -10,13 +10,16 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
+use crate::channel::queue::LocalRequest;
 use crate::id::MessageId;
-use crate::server::context::{RequestInfo, ServerContext};
-use crate::server::handler::{Handler, Methods, Replier};
+use crate::payload::Payload;
+use crate::server::active::{Facts, Metadata, Place};
+use crate::server::context::ServerContext;
+use crate::server::handler::{Handler, Methods, Replier, Running};
 use crate::server::services::Services;
 use crate::server::session::Session;
-use crate::server::waiting::{Request, Waiting};
-use crate::wire::{self, Envelope};
+use crate::server::waiting::{Content, Request, Waiting};
+use crate::wire;
 
 /// While so many bytes of replies wait to be written, no more requests are started: a client that stops
 /// reading is soon no longer read from.
@@ -31,7 +34,10 @@ pub(crate) struct Dispatcher {
     /// While so many handlers run, released or not, no more are started.
     max_running: usize,
     /// The method of the last request that was started.
-    last: Option<&'static str>,
+    last: Option<usize>,
+    /// Memory for the next request and its handler.
+    place: Place,
+    running: Option<Running>,
     /// The turn of the next request.
     next: u64,
     /// Until all of these, nothing starts.
@@ -50,6 +56,8 @@ impl Dispatcher {
             waiting,
             max_running,
             last: None,
+            place: Place::default(),
+            running: None,
             next: 0,
             after: Vec::new(),
         }
@@ -74,8 +82,16 @@ impl Dispatcher {
         self.session.set_hears_end();
     }
 
-    pub(crate) fn push(&mut self, request: Request) {
-        self.waiting.push(request);
+    /// Takes a request, and starts it if it is its turn. A handler that finishes at once does so here.
+    pub(crate) fn push(&mut self, request: Request, cx: &mut Context<'_>) {
+        if self.waiting.is_empty() && self.after.is_empty() && self.has_turn() {
+            let now = request.received;
+            self.session.set_starting(true);
+            self.start_one(request, now, cx);
+            self.session.set_starting(false);
+        } else {
+            self.waiting.push(request);
+        }
     }
 
     /// The caller has given a request up.
@@ -94,7 +110,7 @@ impl Dispatcher {
         self.waiting.bytes()
     }
 
-    /// Whether further requests had better wait undecoded.
+    /// Whether further requests had better wait elsewhere, if they can.
     pub(crate) fn is_crowded(&self) -> bool {
         self.waiting.is_crowded()
     }
@@ -111,62 +127,65 @@ impl Dispatcher {
             return false;
         }
         let mut progress = false;
-        while self.may_start() {
-            let Some(request) = self.waiting.pop() else { break };
-            progress = true;
-            self.start_one(request, cx);
+        while !self.waiting.is_empty() && self.has_turn() {
+            self.session.set_starting(true);
+            while self.has_turn() {
+                let Some(request) = self.waiting.pop() else { break };
+                progress = true;
+                self.start_one(request, Instant::now(), cx);
+            }
+            self.session.set_starting(false);
         }
         progress
     }
 
-    fn may_start(&self) -> bool {
+    /// Whether the next request may start.
+    fn has_turn(&self) -> bool {
         self.session.turn() == self.next
-            && !self.waiting.is_empty()
             && self.session.running() < self.max_running
             && (self.session.is_closed() || self.session.reply_bytes() < MAX_REPLY_BYTES)
     }
 
-    fn start_one(&mut self, request: Request, cx: &mut Context<'_>) {
+    fn start_one(&mut self, request: Request, now: Instant, cx: &mut Context<'_>) {
         let Request { id, content, received, .. } = request;
-        let Some(envelope) = content.into_envelope() else { return };
-        if self.methods.is_none() {
-            self.methods = Some(self.services.methods());
-        }
-        let handler = self.methods.as_ref().and_then(|methods| methods.get(envelope.method_name()));
-        let Some(handler) = handler else {
-            let status = wire::no_handler(envelope.method_name());
-            self.session.reply_status(id, envelope.method_name(), &status);
+        let methods = self.methods.get_or_insert_with(|| self.services.methods());
+        let Some(found) = methods.find(content.method(), self.last.unwrap_or_default()) else {
+            let status = wire::no_handler(content.method());
+            self.session.reply_status(id, content.method(), &status);
             return;
         };
-        let deadline = envelope.timeout().and_then(|timeout| received.checked_add(timeout));
-        if let Some(refusal) = self.refusal(handler, deadline) {
-            Replier::new(self.session.clone(), id, handler).refuse(&refusal);
-            return;
-        }
-        let turn = self.next;
-        self.next += 1;
-        self.last = Some(handler.name());
-        let replier = Replier::new(self.session.clone(), id, handler);
-        let info = RequestInfo { id, turn, method: handler.name(), deadline, entries: envelope.entry };
-        let context = ServerContext::new(self.session.clone(), info);
-        let mut running = handler.start(context, envelope.payload, replier);
-        if running.as_mut().poll(cx).is_pending() {
-            self.session.spawn(id, running);
-        }
-    }
-
-    /// Why a request need not be started: its deadline has passed, or nobody is there to get the reply. One that will
-    /// come again is started all the same, as it must not come to run behind the one-way requests that follow it (G1).
-    fn refusal(&self, handler: &Handler, deadline: Option<Instant>) -> Option<Status> {
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            let mut reason = "the deadline passed before the handler could start".to_owned();
-            if let Some(last) = self.last {
-                let _ = write!(reason, ", behind that of {last}: one that waits should call `ctx.release()`");
+        let handler = methods.handler(found);
+        let (payload, deadline, metadata) = match content {
+            Content::Received(message) => {
+                let deadline = message.timeout().and_then(|timeout| received.checked_add(timeout));
+                let metadata = message.with_metadata().map_or(Metadata::None, Metadata::Encoded);
+                (Payload::Encoded(message.into_payload()), deadline, metadata)
             }
-            return Some(Status::deadline_exceeded(reason));
+            Content::Local(LocalRequest { payload, deadline, metadata, .. }) => {
+                (payload, deadline, metadata.map_or(Metadata::None, Metadata::Local))
+            }
+            Content::Cancelled => return,
+        };
+        let (turn, method, one_way) = (self.next, handler.name(), handler.is_one_way());
+        let last = self.last.map(|last| methods.handler(last).name());
+        let refusal = refusal(&self.session, handler, last, deadline, now);
+        let facts = Facts { id, turn, method, one_way, deadline, metadata };
+        let request = self.place.start(&self.session, facts);
+        let replier = Replier::new(request.clone());
+        if let Some(refusal) = refusal {
+            return replier.refuse(&refusal);
         }
-        (self.session.is_closed() && !handler.is_one_way() && !handler.is_sent_again())
-            .then(|| Status::cancelled("the caller disconnected before the handler could start"))
+        self.next += 1;
+        self.last = Some(found);
+        if handler.start(ServerContext::new(request), payload, replier, &mut self.running)
+            && let Some(mut running) = self.running.take()
+        {
+            match running.poll(cx) {
+                Poll::Ready(()) => self.running = Some(running),
+                Poll::Pending => self.session.spawn(id, running),
+            }
+        }
+        self.place.end();
     }
 
     /// Starts what still waits after the stream has ended, in turn, until the last has passed its turn on: the one-way
@@ -175,8 +194,7 @@ impl Dispatcher {
     pub(crate) async fn finish(mut self) {
         self.services.offered().cancelled().await;
         let methods = self.services.methods();
-        let one_way =
-            |request: &Envelope| methods.get(request.method_name()).is_some_and(Handler::is_one_way);
+        let one_way = |method: &str| methods.get(method).is_some_and(Handler::is_one_way);
         self.waiting.drop_behind_last(one_way);
         poll_fn(|cx| {
             self.session.park(cx.waker());
@@ -186,4 +204,24 @@ impl Dispatcher {
         })
         .await;
     }
+}
+
+/// Why a request need not be started: its deadline has passed, or nobody is there to get the reply. One that will
+/// come again is started all the same, as it must not come to run behind the one-way requests that follow it (G1).
+fn refusal(
+    session: &Session,
+    handler: &Handler,
+    last: Option<&str>,
+    deadline: Option<Instant>,
+    now: Instant,
+) -> Option<Status> {
+    if deadline.is_some_and(|deadline| now >= deadline) {
+        let mut reason = "the deadline passed before the handler could start".to_owned();
+        if let Some(last) = last {
+            let _ = write!(reason, ", behind that of {last}: one that waits should call `ctx.release()`");
+        }
+        return Some(Status::deadline_exceeded(reason));
+    }
+    (session.is_closed() && !handler.is_one_way() && !handler.is_sent_again())
+        .then(|| Status::cancelled("the caller disconnected before the handler could start"))
 }

@@ -2,55 +2,68 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
+use pin_project_lite::pin_project;
+use tokio_util::sync::ReusableBoxFuture;
 use tonic::Status;
 
 use crate::id::MessageId;
-use crate::method::{CallType, Method};
+use crate::method::{CallType, MessageError, Method};
+use crate::payload::Payload;
+use crate::server::active::Active;
 use crate::server::context::ServerContext;
 use crate::server::dispatch::MAX_REPLY_BYTES;
 use crate::server::interceptor::{AnyInterceptor, Facts, Interceptor, MessageType, Outcome, intercepted};
+use crate::server::nested;
 use crate::server::session::Session;
 use crate::wire::{self, RpcStatus};
 
-/// A handler at work. It replies by itself.
-pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A handler at work, in memory that is used again for the next one of the same size. It replies by itself.
+pub(crate) type Running = ReusableBoxFuture<'static, ()>;
 
-pub(crate) type Start = Box<dyn Fn(ServerContext, Bytes, Replier) -> Running + Send + Sync>;
+/// Starts a handler and puts it there, unless the request has found its answer without.
+pub(crate) type Start =
+    Box<dyn Fn(ServerContext, Payload, Replier, &mut Option<Running>) -> bool + Send + Sync>;
 
 /// One method of a server.
 pub(crate) struct Handler {
-    name: &'static str,
-    call_type: CallType,
-    idempotent: bool,
     facts: Facts,
+    idempotent: bool,
     start: Start,
 }
 
 impl Handler {
     pub(crate) fn name(&self) -> &'static str {
-        self.name
+        self.facts.method
     }
 
     pub(crate) fn is_one_way(&self) -> bool {
-        self.call_type.is_one_way()
+        self.facts.call_type.is_one_way()
     }
 
     /// Whether the caller sends a request again that was lost with its stream.
     pub(crate) fn is_sent_again(&self) -> bool {
-        self.idempotent && self.call_type != CallType::StreamingQuorumCall
+        self.idempotent && self.facts.call_type != CallType::StreamingQuorumCall
     }
 
-    pub(crate) fn start(&self, context: ServerContext, payload: Bytes, replier: Replier) -> Running {
-        (self.start)(context, payload, replier)
+    /// Starts the handler and puts it into `running`. False if the request was answered without it.
+    pub(crate) fn start(
+        &self,
+        context: ServerContext,
+        payload: Payload,
+        replier: Replier,
+        running: &mut Option<Running>,
+    ) -> bool {
+        (self.start)(context, payload, replier, running)
     }
 
     /// The same method, started in another way.
@@ -73,13 +86,24 @@ pub trait Service: Sized {
 /// A method that is added twice belongs to the service that was added last.
 #[derive(Default)]
 pub struct Methods {
-    table: HashMap<&'static str, Handler>,
+    table: Vec<Handler>,
+    places: HashMap<&'static str, usize>,
     interceptors: Vec<Box<dyn AnyInterceptor>>,
 }
 
 impl Methods {
     pub(crate) fn get(&self, name: &str) -> Option<&Handler> {
-        self.table.get(name)
+        self.find(name, 0).map(|place| self.handler(place))
+    }
+
+    /// The place of a method, which is found at once where the last one was.
+    pub(crate) fn find(&self, name: &str, last: usize) -> Option<usize> {
+        let again = self.table.get(last).is_some_and(|handler| handler.name() == name);
+        if again { Some(last) } else { self.places.get(name).copied() }
+    }
+
+    pub(crate) fn handler(&self, place: usize) -> &Handler {
+        &self.table[place]
     }
 
     pub(crate) fn add_interceptor(&mut self, interceptor: impl Interceptor) {
@@ -90,7 +114,7 @@ impl Methods {
     pub(crate) fn finish(mut self) -> Arc<Self> {
         if !self.interceptors.is_empty() {
             let interceptors = Arc::from(std::mem::take(&mut self.interceptors));
-            let wrap = |(name, handler)| (name, intercepted(handler, Arc::clone(&interceptors)));
+            let wrap = |handler| intercepted(handler, Arc::clone(&interceptors));
             self.table = self.table.into_iter().map(wrap).collect();
         }
         Arc::new(self)
@@ -109,13 +133,9 @@ impl Methods {
         F: Fn(Arc<S>, ServerContext, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Resp, Status>> + Send + 'static,
     {
-        self.add(method, service, handle, move |handling, replier| async move {
-            match handling.await {
-                Ok(response) => {
-                    replier.reply(method, &response);
-                }
-                Err(status) => replier.refuse(&status),
-            }
+        self.add(method, service, handle, |replier, method, result| match result {
+            Ok(response) => drop(replier.reply(method, response)),
+            Err(status) => replier.refuse(&status),
         });
     }
 
@@ -127,7 +147,7 @@ impl Methods {
         F: Fn(Arc<S>, ServerContext, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(method, service, handle, |handling, _| handling);
+        self.add(method, service, handle, |_, _, ()| ());
     }
 
     /// Adds a method with any number of replies to each request.
@@ -143,38 +163,32 @@ impl Methods {
         F: Fn(Arc<S>, ServerContext, Req, Updates<Resp>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Status>> + Send + 'static,
     {
-        let start = start(method, service, move |service, context, request, replier| {
+        let handle = move |service, context, request, replier: &Replier| {
             let updates = Updates { method, replier: replier.to_caller(), response: PhantomData };
-            let handling = handle(service, context, request, updates);
-            async move {
-                match handling.await {
-                    Ok(()) => replier.end(),
-                    Err(status) => replier.refuse(&status),
-                }
-            }
-        });
-        self.insert(method, start);
+            handle(service, context, request, updates)
+        };
+        let answer: Answer<Req, Resp, _> = |replier, _, result| match result {
+            Ok(()) => replier.end(),
+            Err(status) => replier.refuse(&status),
+        };
+        self.insert(method, start(method, service, handle, answer));
     }
 
-    fn add<S, Req, Resp, F, Fut, G, Done>(
+    fn add<S, Req, Resp, F, Fut>(
         &mut self,
         method: &'static Method<Req, Resp>,
         service: &Arc<S>,
         handle: F,
-        finish: G,
+        answer: Answer<Req, Resp, Fut::Output>,
     ) where
         S: Send + Sync + 'static,
         Req: Send + 'static,
         Resp: 'static,
         F: Fn(Arc<S>, ServerContext, Req) -> Fut + Send + Sync + 'static,
         Fut: Future + Send + 'static,
-        G: Fn(Fut, Replier) -> Done + Send + Sync + 'static,
-        Done: Future<Output = ()> + Send + 'static,
     {
-        let start = start(method, service, move |service, context, request, replier| {
-            finish(handle(service, context, request), replier)
-        });
-        self.insert(method, start);
+        let handle = move |service, context, request, _: &Replier| handle(service, context, request);
+        self.insert(method, start(method, service, handle, answer));
     }
 
     fn insert<Req, Resp>(&mut self, method: &'static Method<Req, Resp>, start: Start) {
@@ -182,49 +196,100 @@ impl Methods {
         let streaming = call_type == CallType::StreamingQuorumCall;
         let reply = if streaming { MessageType::of::<()>() } else { MessageType::of::<Resp>() };
         let facts = Facts { method: name, call_type, request: MessageType::of::<Req>(), reply };
-        let handler = Handler { name, call_type, idempotent, facts, start };
-        self.table.insert(method.name(), handler);
+        let handler = Handler { facts, idempotent, start };
+        match self.places.entry(name) {
+            Entry::Occupied(place) => self.table[*place.get()] = handler,
+            Entry::Vacant(place) => {
+                place.insert(self.table.len());
+                self.table.push(handler);
+            }
+        }
     }
 }
 
 impl fmt::Debug for Methods {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.table.keys()).finish()
+        f.debug_set().entries(self.places.keys()).finish()
     }
 }
 
-/// Decodes the request, runs the handler, and answers for it if it panics.
-fn start<S, Req, Resp, F, Fut>(method: &'static Method<Req, Resp>, service: &Arc<S>, handle: F) -> Start
+/// Answers with what a handler returned.
+type Answer<Req, Resp, Output> = fn(&Replier, &'static Method<Req, Resp>, Output);
+
+/// Decodes the request, and starts its handler.
+fn start<S, Req, Resp, F, Fut>(
+    method: &'static Method<Req, Resp>,
+    service: &Arc<S>,
+    handle: F,
+    answer: Answer<Req, Resp, Fut::Output>,
+) -> Start
 where
     S: Send + Sync + 'static,
     Req: Send + 'static,
     Resp: 'static,
-    F: Fn(Arc<S>, ServerContext, Req, Replier) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
+    F: Fn(Arc<S>, ServerContext, Req, &Replier) -> Fut + Send + Sync + 'static,
+    Fut: Future + Send + 'static,
 {
     let service = service.clone();
-    let handle = Arc::new(handle);
-    Box::new(move |context, payload, replier| {
-        let (service, handle) = (service.clone(), handle.clone());
-        let current = context.current(!method.call_type().is_one_way());
-        Box::pin(current.scope(async move {
-            let on_panic = replier.clone();
-            let handling = AssertUnwindSafe(async move {
-                match (method.request.decode)(payload) {
-                    Ok(request) => handle(service, context, request, replier).await,
-                    Err(error) => {
-                        let reason = format!("could not decode the request of {}: {error}", method.name());
-                        replier.refuse_always(&Status::invalid_argument(reason));
-                    }
+    Box::new(move |context, payload, replier, running| {
+        let handling = catch_unwind(AssertUnwindSafe(|| {
+            let request = (method.request.open)(payload)?;
+            Ok(nested::within(&replier.request, || handle(service.clone(), context, request, &replier)))
+        }));
+        match handling {
+            Ok(Ok(handler)) => {
+                let handling = Handling::Running { handler, replier, method, answer };
+                match running {
+                    Some(running) => running.set(handling),
+                    None => *running = Some(ReusableBoxFuture::new(handling)),
                 }
-            });
-            if let Err(panic) = handling.catch_unwind().await {
-                let reason = panic_text(&*panic);
-                tracing::error!(method = method.name(), reason, "handler panicked");
-                on_panic.refuse(&Status::internal(format!("the handler of {} panicked", method.name())));
+                return true;
             }
-        }))
+            Ok(Err(error)) => refuse_undecodable(&replier, &error),
+            Err(panic) => replier.panicked(&*panic),
+        }
+        false
     })
+}
+
+fn refuse_undecodable(replier: &Replier, error: &MessageError) {
+    let reason = format!("could not decode the request of {}: {error}", replier.method());
+    replier.refuse_always(&Status::invalid_argument(reason));
+}
+
+pin_project! {
+    /// A handler at work, and what answers for it.
+    #[project = HandlingProjection]
+    enum Handling<Req: 'static, Resp: 'static, Fut: Future> {
+        Running {
+            #[pin]
+            handler: Fut,
+            replier: Replier,
+            method: &'static Method<Req, Resp>,
+            answer: Answer<Req, Resp, Fut::Output>,
+        },
+        /// It holds nothing any more: its turn, and the memory of its request.
+        Done,
+    }
+}
+
+impl<Req, Resp, Fut: Future> Future for Handling<Req, Resp, Fut> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let HandlingProjection::Running { handler, replier, method, answer } = self.as_mut().project() else {
+            return Poll::Ready(());
+        };
+        let poll = || nested::within(&replier.request, || handler.poll(cx));
+        let polled = catch_unwind(AssertUnwindSafe(|| poll().map(|output| answer(replier, method, output))));
+        match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => {}
+            Err(panic) => replier.panicked(&*panic),
+        }
+        self.set(Self::Done);
+        Poll::Ready(())
+    }
 }
 
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
@@ -235,17 +300,14 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// The way back to the caller of one request.
 #[derive(Clone)]
 pub(crate) struct Replier {
-    session: Arc<Session>,
-    id: MessageId,
-    method: &'static str,
-    one_way: bool,
+    request: Arc<Active>,
     /// Interceptors want to see the reply first.
     outcome: Option<Arc<Outcome>>,
 }
 
 impl Replier {
-    pub(crate) fn new(session: Arc<Session>, id: MessageId, handler: &Handler) -> Self {
-        Self { session, id, method: handler.name, one_way: handler.is_one_way(), outcome: None }
+    pub(crate) fn new(request: Arc<Active>) -> Self {
+        Self { request, outcome: None }
     }
 
     /// A way back that ends at the interceptors.
@@ -258,36 +320,66 @@ impl Replier {
         Self { outcome: None, ..self.clone() }
     }
 
-    fn reply<Req, Resp>(&self, method: &Method<Req, Resp>, response: &Resp) -> bool {
-        let len = (method.response.len)(response);
+    fn session(&self) -> &Session {
+        self.request.session()
+    }
+
+    fn id(&self) -> MessageId {
+        self.request.facts().id
+    }
+
+    fn method(&self) -> &'static str {
+        self.request.facts().method
+    }
+
+    fn is_one_way(&self) -> bool {
+        self.request.facts().one_way
+    }
+
+    fn reply<Req, Resp>(&self, method: &'static Method<Req, Resp>, response: Resp) -> bool {
+        let codec = &method.response;
         if let Some(outcome) = &self.outcome {
-            let mut payload = BytesMut::with_capacity(len);
-            (method.response.encode)(response, &mut payload);
-            return outcome.set(Ok(payload.freeze())).is_ok();
+            return outcome.set(Ok(codec.encoded(&response))).is_ok();
         }
-        self.send(len, |buf| (method.response.encode)(response, buf))
+        let len = (codec.len)(&response);
+        if self.session().is_local() {
+            return self.fits(len) && self.session().reply_local(self.id(), (codec.keep)(response, codec));
+        }
+        self.send(len, |buf| (codec.encode)(&response, buf))
     }
 
     /// Sends a reply that interceptors have seen.
-    pub(crate) fn reply_encoded(&self, payload: &Bytes) {
-        if !self.one_way {
-            self.send(payload.len(), |buf| buf.extend_from_slice(payload));
+    pub(crate) fn reply_encoded(&self, payload: Bytes) {
+        if self.is_one_way() {
+            return;
+        }
+        if self.session().is_local() {
+            if self.fits(payload.len()) {
+                self.session().reply_local(self.id(), Payload::Encoded(payload));
+            }
+        } else {
+            self.send(payload.len(), |buf| buf.extend_from_slice(&payload));
         }
     }
 
     fn send(&self, len: usize, encode: impl FnOnce(&mut BytesMut)) -> bool {
-        let limit = self.session.max_message_size();
-        if len + wire::overhead(self.method) > limit {
+        !self.fits(len) || self.session().reply(self.id(), self.method(), len, encode)
+    }
+
+    /// Whether a reply is as short as it has to be. If not, the caller gets an error instead.
+    fn fits(&self, len: usize) -> bool {
+        let limit = self.session().max_message_size();
+        let fits = len + wire::overhead(self.method()) <= limit;
+        if !fits {
             let reason = format!("a reply of {len} bytes is longer than the limit of {limit}");
             self.refuse(&Status::resource_exhausted(reason));
-            return true;
         }
-        self.session.reply(self.id, self.method, len, encode)
+        fits
     }
 
     pub(crate) fn end(&self) {
         if self.outcome.is_none() {
-            self.session.reply_end(self.id, self.method);
+            self.session().reply_end(self.id(), self.method());
         }
     }
 
@@ -296,17 +388,23 @@ impl Replier {
         match &self.outcome {
             // The first answer counts.
             Some(outcome) => drop(outcome.set(Err(status.clone()))),
-            None if self.one_way => {}
-            None => self.session.reply_status(self.id, self.method, &RpcStatus::from_status(status)),
+            None if self.is_one_way() => {}
+            None => self.session().reply_status(self.id(), self.method(), &RpcStatus::from_status(status)),
         }
     }
 
     /// Answers with an error also to a one-way message, as Go Gorums does to one that it cannot decode.
     fn refuse_always(&self, status: &Status) {
         self.refuse(status);
-        if self.one_way {
-            self.session.reply_status(self.id, self.method, &RpcStatus::from_status(status));
+        if self.is_one_way() {
+            self.session().reply_status(self.id(), self.method(), &RpcStatus::from_status(status));
         }
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        let method = self.method();
+        tracing::error!(method, reason = panic_text(panic), "handler panicked");
+        self.refuse(&Status::internal(format!("the handler of {method} panicked")));
     }
 }
 
@@ -321,11 +419,11 @@ pub struct Updates<Resp: 'static> {
 
 /// A method, without its request type.
 trait Encodes<Resp>: Send + Sync {
-    fn reply(&self, replier: &Replier, response: &Resp) -> bool;
+    fn reply(&'static self, replier: &Replier, response: Resp) -> bool;
 }
 
 impl<Req, Resp> Encodes<Resp> for Method<Req, Resp> {
-    fn reply(&self, replier: &Replier, response: &Resp) -> bool {
+    fn reply(&'static self, replier: &Replier, response: Resp) -> bool {
         replier.reply(self, response)
     }
 }
@@ -342,16 +440,16 @@ impl<Resp> Updates<Resp> {
     /// A call that is dropped has either sent the reply or not.
     pub async fn send(&mut self, response: Resp) -> Result<(), Status> {
         let gone = || Status::cancelled("the caller has gone");
-        let Replier { session, id, .. } = &self.replier;
-        if !session.room_for_reply(MAX_REPLY_BYTES).await || session.is_cancelled(*id) {
+        let (session, id) = (self.replier.session(), self.replier.id());
+        if !session.room_for_reply(MAX_REPLY_BYTES).await || session.is_cancelled(id) {
             return Err(gone());
         }
-        if self.method.reply(&self.replier, &response) { Ok(()) } else { Err(gone()) }
+        if self.method.reply(&self.replier, response) { Ok(()) } else { Err(gone()) }
     }
 }
 
 impl<Resp> fmt::Debug for Updates<Resp> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Updates").field("method", &self.replier.method).finish_non_exhaustive()
+        f.debug_struct("Updates").field("method", &self.replier.method()).finish_non_exhaustive()
     }
 }

@@ -12,12 +12,15 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
+use tokio_util::sync::ReusableBoxFuture;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::method::CallType;
+use crate::payload::Payload;
 use crate::server::context::{ServerContext, Turn};
 use crate::server::handler::{Handler, Replier, Start, panic_text};
+use crate::server::nested;
 
 /// Code around the handlers of a server: it may look at a request and change it, refuse it or let it wait, and look at
 /// what comes of it and change that.
@@ -324,9 +327,11 @@ struct Chain {
 pub(crate) fn intercepted(handler: Handler, interceptors: Interceptors) -> Handler {
     handler.wrap(|facts, start| {
         let chain = Arc::new(Chain { interceptors, facts, start });
-        Box::new(move |context, payload, replier| {
-            let current = context.current(!facts.call_type.is_one_way());
-            Box::pin(current.scope(chain.clone().run(context, payload, replier)))
+        Box::new(move |context, payload, replier, running| {
+            let request = context.request().clone();
+            let handling = chain.clone().run(context, payload.into_bytes(), replier);
+            *running = Some(ReusableBoxFuture::new(nested::scope(&request, handling)));
+            true
         })
     })
 }
@@ -343,14 +348,19 @@ impl Chain {
         });
         match result {
             Ok(_) if facts.call_type == CallType::StreamingQuorumCall => replier.end(),
-            Ok(reply) => replier.reply_encoded(&reply.payload),
+            Ok(reply) => replier.reply_encoded(reply.payload),
             Err(status) => replier.refuse(&status),
         }
     }
 
     async fn handle(&self, call: ServerCall) -> Result<Reply, Status> {
         let outcome = Arc::<Outcome>::default();
-        (self.start)(call.context, call.payload, call.replier.reporting_to(outcome.clone())).await;
+        let (payload, replier) = (Payload::Encoded(call.payload), call.replier.reporting_to(outcome.clone()));
+        let mut running = None;
+        (self.start)(call.context, payload, replier, &mut running);
+        if let Some(running) = running {
+            running.await;
+        }
         // A one-way handler that ends well says nothing.
         let payload = outcome.get().cloned().unwrap_or_else(|| Ok(Bytes::new()))?;
         Ok(Reply { payload, facts: call.facts })

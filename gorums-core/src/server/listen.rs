@@ -150,7 +150,7 @@ where
 /// Makes a server that is a member of a system one of its own peers.
 fn serve_itself(shared: &Shared) {
     if let Some(id) = shared.registry.own_id() {
-        let channel = Channel::new(shared.pool.clone(), id, "local".into(), shared.pool.options().limits);
+        let channel = Channel::local(shared.pool.clone(), id, "local".into(), shared.pool.options().limits);
         let (services, registry) = (shared.services.clone(), Some(shared.registry.clone()));
         shared.pool.spawn(local::run(channel.clone(), services, registry));
         shared.registry.add_local(channel);

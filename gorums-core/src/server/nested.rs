@@ -4,7 +4,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use futures_util::future::Either;
 use tokio::time::Instant;
@@ -13,23 +12,10 @@ use tonic::Status;
 
 use crate::channel::Channel;
 use crate::error::Source;
-use crate::id::MessageId;
-use crate::server::session::Session;
+use crate::server::active::Active;
 
 tokio::task_local! {
-    static CURRENT: Current;
-}
-
-/// The request that a task handles.
-pub(crate) struct Current {
-    session: Arc<Session>,
-    id: MessageId,
-    turn: u64,
-    method: &'static str,
-    deadline: Option<Instant>,
-    /// Somebody waits for the reply.
-    awaited: bool,
-    asked_for_cancellation: AtomicBool,
+    static CURRENT: Arc<Active>;
 }
 
 /// A call to a node failed while the handler that made it kept that node's turn.
@@ -42,64 +28,49 @@ struct TurnHeld {
     method: &'static str,
 }
 
-impl Current {
-    pub(crate) fn new(
-        session: Arc<Session>,
-        (id, turn): (MessageId, u64),
-        method: &'static str,
-        deadline: Option<Instant>,
-        awaited: bool,
-    ) -> Self {
-        let asked_for_cancellation = AtomicBool::new(false);
-        Self { session, id, turn, method, deadline, awaited, asked_for_cancellation }
-    }
-
-    /// Handles the request. Handlers run within the scope of their interceptors, if they have any.
-    pub(crate) fn scope<F: Future>(self, handling: F) -> impl Future<Output = F::Output> + use<F> {
-        let same = |current: &Self| {
-            (current.id == self.id && Arc::ptr_eq(&current.session, &self.session)).then_some(())
-        };
-        match current(same) {
-            Some(()) => Either::Right(handling),
-            None => Either::Left(CURRENT.scope(self, handling)),
-        }
+/// Handles a request for as long as `handling` runs.
+pub(crate) fn scope<F: Future>(
+    request: &Arc<Active>,
+    handling: F,
+) -> impl Future<Output = F::Output> + use<F> {
+    if is_current(request) {
+        Either::Right(handling)
+    } else {
+        Either::Left(CURRENT.scope(request.clone(), handling))
     }
 }
 
-impl Drop for Current {
-    fn drop(&mut self) {
-        if *self.asked_for_cancellation.get_mut() {
-            self.session.forget_cancellation(self.id);
-        }
-    }
+/// Handles a request while `run` runs.
+pub(crate) fn within<T>(request: &Arc<Active>, run: impl FnOnce() -> T) -> T {
+    if is_current(request) { run() } else { CURRENT.sync_scope(request.clone(), run) }
 }
 
-fn current<T>(ask: impl FnOnce(&Current) -> Option<T>) -> Option<T> {
+/// Handlers run within the scope of their interceptors, if they have any.
+fn is_current(request: &Arc<Active>) -> bool {
+    current(|current| Arc::ptr_eq(current, request).then_some(())).is_some()
+}
+
+fn current<T>(ask: impl FnOnce(&Arc<Active>) -> Option<T>) -> Option<T> {
     CURRENT.try_with(ask).ok().flatten()
 }
 
 /// When the caller of the current handler stops waiting.
 pub(crate) fn deadline() -> Option<Instant> {
-    current(|current| current.deadline.filter(|_| current.awaited))
+    current(|current| current.facts().deadline.filter(|_| !current.facts().one_way))
 }
 
 /// Cancelled when the caller of the current handler has gone.
 pub(crate) fn cancellation() -> Option<CancellationToken> {
-    current(|current| {
-        current.awaited.then(|| {
-            current.asked_for_cancellation.store(true, Relaxed);
-            current.session.cancellation(current.id)
-        })
-    })
+    current(|current| (!current.facts().one_way).then(|| current.cancellation()))
 }
 
 /// The channel of the own node, if the current handler was called over it and keeps its turn, and what to tell it.
 pub(crate) fn own_turn_held() -> Option<(Arc<Channel>, Status)> {
     current(|current| {
-        let held = current.session.is_local() && current.session.turn() == current.turn;
+        let held = current.session().is_local() && current.holds_turn();
         held.then(|| {
-            let status = Status::internal(TurnHeld { method: current.method }.to_string());
-            (current.session.channel().clone(), status)
+            let status = Status::internal(TurnHeld { method: current.facts().method }.to_string());
+            (current.session().channel().clone(), status)
         })
     })
 }
@@ -107,7 +78,7 @@ pub(crate) fn own_turn_held() -> Option<(Arc<Channel>, Status)> {
 /// Why a call of the current handler to this node may have got no answer, if that is the handler's own doing.
 pub(crate) fn turn_held(channel: &Arc<Channel>) -> Option<Source> {
     current(|current| {
-        let own = Arc::ptr_eq(current.session.channel(), channel) && current.session.turn() == current.turn;
-        own.then(|| Arc::new(TurnHeld { method: current.method }) as Source)
+        let own = Arc::ptr_eq(current.session().channel(), channel) && current.holds_turn();
+        own.then(|| Arc::new(TurnHeld { method: current.facts().method }) as Source)
     })
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
 };
 use std::task::Waker;
 
@@ -16,6 +16,7 @@ use tonic::metadata::MetadataMap;
 use crate::channel::Channel;
 use crate::id::MessageId;
 use crate::node::Node;
+use crate::payload::Payload;
 use crate::router::entry::Incoming;
 use crate::server::handler::Running;
 use crate::server::registry::Registry;
@@ -56,6 +57,10 @@ pub(crate) struct Session {
     running: AtomicUsize,
     hears_end: AtomicBool,
     closed: CancellationToken,
+    /// Says the same as `closed`, and is looked at for every request.
+    is_closed: AtomicBool,
+    /// Requests are being started, and the turn is looked at again before that ends.
+    starting: AtomicBool,
     cancellations: Mutex<HashMap<MessageId, Option<CancellationToken>>>,
     /// Wakes what starts requests after the stream has ended.
     finisher: Mutex<Option<Waker>>,
@@ -72,6 +77,8 @@ impl Session {
             turn: AtomicU64::new(0),
             running: AtomicUsize::new(0),
             closed: CancellationToken::new(),
+            is_closed: AtomicBool::new(false),
+            starting: AtomicBool::new(false),
             cancellations: Mutex::default(),
             finisher: Mutex::default(),
         })
@@ -106,14 +113,20 @@ impl Session {
     }
 
     pub(crate) fn turn(&self) -> u64 {
-        self.turn.load(Acquire)
+        self.turn.load(SeqCst)
     }
 
     /// Lets the request after the one with this turn start.
     pub(crate) fn pass(&self, turn: u64) {
-        if self.turn.compare_exchange(turn, turn + 1, AcqRel, Relaxed).is_ok() {
+        if self.turn.compare_exchange(turn, turn + 1, SeqCst, Relaxed).is_ok() && !self.starting.load(SeqCst)
+        {
             self.wake();
         }
+    }
+
+    /// Whether requests are being started: whose turn ends meanwhile is noticed without a wake-up.
+    pub(crate) fn set_starting(&self, starting: bool) {
+        self.starting.store(starting, SeqCst);
     }
 
     fn wake(&self) {
@@ -180,12 +193,13 @@ impl Session {
 
     /// The stream has ended: handlers are told, and nobody is there to get replies.
     pub(crate) fn close(&self) {
+        self.is_closed.store(true, SeqCst);
         self.closed.cancel();
         self.wake();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.is_cancelled()
+        self.is_closed.load(SeqCst)
     }
 
     /// Bytes of replies that wait to be written.
@@ -208,7 +222,7 @@ impl Session {
         !self.is_closed()
     }
 
-    /// Sends a reply. `encode` writes `len` bytes. False if the caller has gone.
+    /// Sends a reply to a caller elsewhere. `encode` writes `len` bytes. False if the caller has gone.
     pub(crate) fn reply(
         &self,
         id: MessageId,
@@ -216,18 +230,14 @@ impl Session {
         len: usize,
         encode: impl FnOnce(&mut BytesMut),
     ) -> bool {
-        match &self.way {
-            Way::Stream(channel) => {
-                let outline = wire::Outline::reply(id.to_wire(), method);
-                channel.reply(|buf| wire::encode(buf, &outline, len, encode));
-                !self.is_closed()
-            }
-            Way::Local(channel) => {
-                let mut payload = BytesMut::with_capacity(len);
-                encode(&mut payload);
-                deliver(channel, id, Incoming::Reply(payload.freeze()))
-            }
-        }
+        let outline = wire::Outline::reply(id.to_wire(), method);
+        self.channel().reply(|buf| wire::encode(buf, &outline, len, encode));
+        !self.is_closed()
+    }
+
+    /// Hands a reply to the caller in this process. False if it has gone.
+    pub(crate) fn reply_local(&self, id: MessageId, payload: Payload) -> bool {
+        deliver(self.channel(), id, Incoming::Reply(payload))
     }
 
     /// Sends an error reply.

@@ -3,16 +3,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 
-use bytes::Bytes;
-use prost::Message;
 use tokio::time::Instant;
 
+use crate::channel::queue::LocalRequest;
 use crate::id::MessageId;
-use crate::wire::Envelope;
+use crate::wire::Message;
 
-/// Requests beyond this many wait in the form in which they came, which takes less room. What bounds their number is
-/// the stream's window, which they keep.
-const MAX_DECODED: usize = 1024;
+/// Requests that make a crowd.
+const CROWD: usize = 1024;
+/// Room for so many requests is kept when none waits. What bounds their number is the stream's window, which they keep.
+const MAX_KEPT: usize = 4096;
 /// With more requests than this, those that are cancelled are found through an index.
 const MAX_SCANNED: usize = 64;
 /// Bytes of other messages that may be kept by requests that came together with them, beyond some times their own size.
@@ -29,19 +29,19 @@ pub(crate) struct Request {
 
 /// The message of a request.
 pub(crate) enum Content {
-    Decoded(Envelope),
-    /// Known to be well formed.
-    Raw(Bytes),
+    Received(Message),
+    /// From a caller in this process.
+    Local(LocalRequest),
     /// Cancelled before its turn.
     Cancelled,
 }
 
 impl Content {
-    pub(crate) fn into_envelope(self) -> Option<Envelope> {
+    pub(crate) fn method(&self) -> &str {
         match self {
-            Self::Decoded(envelope) => Some(envelope),
-            Self::Raw(message) => Envelope::from_message(message).ok(),
-            Self::Cancelled => None,
+            Self::Received(message) => message.method(),
+            Self::Local(request) => request.method,
+            Self::Cancelled => "",
         }
     }
 }
@@ -73,9 +73,9 @@ impl Waiting {
         self.bytes
     }
 
-    /// Whether further requests had better wait undecoded.
+    /// Whether further requests had better wait elsewhere, if they can.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.requests.len() >= MAX_DECODED
+        self.requests.len() >= CROWD
     }
 
     pub(crate) fn push(&mut self, request: Request) {
@@ -100,7 +100,7 @@ impl Waiting {
             }
             if self.requests.is_empty() {
                 (self.wasted, self.index) = (0, None);
-                if self.requests.capacity() > 4 * MAX_DECODED {
+                if self.requests.capacity() > MAX_KEPT {
                     self.requests = VecDeque::new();
                 }
             }
@@ -140,24 +140,18 @@ impl Waiting {
     /// Frees what is kept for nothing. Each request is copied once at most, and so seldom that it costs little.
     fn tidy_up(&mut self) {
         for request in self.requests.iter_mut().skip(self.owned) {
-            request.content = match mem::replace(&mut request.content, Content::Cancelled) {
-                Content::Decoded(envelope) => Content::Raw(envelope.encode_to_vec().into()),
-                Content::Raw(message) => Content::Raw(Bytes::copy_from_slice(&message)),
-                Content::Cancelled => Content::Cancelled,
-            };
+            if let Content::Received(message) = &mut request.content {
+                message.detach();
+            }
         }
         self.requests.retain(|request| !matches!(request.content, Content::Cancelled));
         (self.owned, self.cancelled, self.wasted, self.index) = (self.requests.len(), 0, 0, None);
     }
 
     /// Forgets what is behind the last request of a kind.
-    pub(crate) fn drop_behind_last(&mut self, of_kind: impl Fn(&Envelope) -> bool) {
-        let is_of_kind = |request: &Request| match &request.content {
-            Content::Decoded(envelope) => of_kind(envelope),
-            Content::Raw(message) => {
-                Envelope::from_message(message.clone()).is_ok_and(|envelope| of_kind(&envelope))
-            }
-            Content::Cancelled => false,
+    pub(crate) fn drop_behind_last(&mut self, of_kind: impl Fn(&str) -> bool) {
+        let is_of_kind = |request: &Request| {
+            !matches!(request.content, Content::Cancelled) && of_kind(request.content.method())
         };
         let kept = self.requests.iter().rposition(is_of_kind).map_or(0, |last| last + 1);
         self.bytes -= self.requests.drain(kept..).map(|request| request.size).sum::<usize>();
@@ -179,6 +173,8 @@ impl Waiting {
 mod tests {
     use proptest::prelude::*;
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::id::Initiator;
 
@@ -187,7 +183,7 @@ mod tests {
     }
 
     fn request(number: u64) -> Request {
-        let content = Content::Raw(Bytes::new());
+        let content = Content::Received(Message::parse(Bytes::new()).unwrap());
         Request { id: id(number), content, size: number as usize % 7, received: Instant::now() }
     }
 
@@ -222,10 +218,10 @@ mod tests {
 
     #[test]
     fn what_waits_keeps_nothing_that_came_with_it() {
-        let piece = Bytes::from(vec![0; 1 << 20]);
+        let piece = Bytes::from([8, 1].repeat(1 << 19));
         let mut waiting = Waiting::default();
         for number in 0..10 {
-            let content = Content::Raw(piece.slice(..10));
+            let content = Content::Received(Message::parse(piece.slice(..10)).unwrap());
             waiting.push(Request { content, ..request(number) });
         }
         assert!(!piece.is_unique());

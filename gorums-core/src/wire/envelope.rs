@@ -148,6 +148,21 @@ impl<'a> Outline<'a> {
     pub(crate) fn reply(id: u64, method: &'a str) -> Self {
         Self { id, method, timeout: None, metadata: None }
     }
+
+    /// The length of the message with its prefix, around a payload of this length.
+    pub(crate) fn encoded_len(&self, payload_len: usize) -> usize {
+        let varint = |value: u64| prost::encoding::encoded_len_varint(value);
+        let id = if self.id == 0 { 0 } else { 1 + varint(self.id) };
+        let timeout =
+            self.timeout.map_or(0, |timeout| entry_len(timeout::TIMEOUT.len(), timeout::format(timeout).1));
+        let entries = self.metadata.iter().flat_map(|metadata| metadata.iter()).map(|entry| match entry {
+            KeyAndValueRef::Ascii(key, value) => entry_len(key.as_str().len(), value.as_bytes().len()),
+            KeyAndValueRef::Binary(key, value) => {
+                entry_len(key.as_str().len(), value.as_encoded_bytes().len())
+            }
+        });
+        PREFIX + id + field_len(self.method.len()) + timeout + entries.sum::<usize>() + field_len(payload_len)
+    }
 }
 
 /// Appends a message with its prefix to `buf`. `payload` writes `payload_len` bytes.
@@ -205,15 +220,21 @@ fn finish(buf: &mut BytesMut, start: usize) {
 }
 
 fn put_entry(buf: &mut BytesMut, key: &[u8], value: &[u8]) {
-    let len = field_len(key) + field_len(value);
+    let len = field_len(key.len()) + field_len(value.len());
     buf.put_u8(0x22);
     put_varint(buf, len as u64);
     put_field(buf, 0x0a, key);
     put_field(buf, 0x12, value);
 }
 
-fn field_len(bytes: &[u8]) -> usize {
-    if bytes.is_empty() { 0 } else { 1 + prost::length_delimiter_len(bytes.len()) + bytes.len() }
+/// The length of a field with its key and its length, around so many bytes; without any, there is no field.
+fn field_len(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { 1 + prost::length_delimiter_len(bytes) + bytes }
+}
+
+fn entry_len(key: usize, value: usize) -> usize {
+    let content = field_len(key) + field_len(value);
+    1 + prost::length_delimiter_len(content) + content
 }
 
 fn put_field(buf: &mut BytesMut, key: u8, bytes: &[u8]) {

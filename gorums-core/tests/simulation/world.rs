@@ -26,7 +26,7 @@ pub struct Outcome {
 }
 
 /// The hosts' clocks move on by this much at a time.
-const TICK: Duration = Duration::from_millis(2);
+pub const TICK: Duration = Duration::from_millis(2);
 /// How long a server waits for a new connection to show itself.
 const HANDSHAKE: Duration = Duration::from_secs(1);
 /// A program that is not over by then never is.

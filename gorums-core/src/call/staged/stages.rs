@@ -5,19 +5,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::call::description::{Description, offer_or_fail};
+use crate::call::description::{Description, Timing, offer_or_fail};
 use crate::call::flight::Call;
 use crate::call::intercept::Own;
 use crate::call::stage::{Stage, order};
-use crate::channel::queue::{Awaits, Outgoing};
+use crate::channel::queue::{Awaits, Body};
 use crate::error::{Fault, NodeErrorKind};
+use crate::id::MessageId;
 use crate::router::entry::Mode;
-use crate::wire;
+use crate::wire::{self, Frame};
 
 /// Why there is nothing to tell of a node.
 #[derive(Debug, thiserror::Error)]
@@ -122,38 +123,33 @@ impl<Req, Resp> Stages<Req, Resp> {
         let Some(id) = call.id().filter(|_| from < to) else { return };
         self.asked = to;
         let now = Instant::now();
-        let timeout = call.deadline().map(|deadline| deadline.saturating_duration_since(now));
-        let deadline = (call.deadline(), now);
-        let mut request = self.description.outgoing(id, Bytes::new(), Awaits::Reply, deadline);
+        let timing = Timing::new(call.deadline(), now);
         let mut shared = None;
         for index in from..to {
             let target = self.order[index];
             if index >= self.width && call.with(|entry| entry.offered(target, now)) != Some(true) {
                 continue;
             }
-            request.frame = match self.own.get(target).filter(|own| !own.is_shared()) {
-                Some(own) => self.description.encode(id, timeout, Some(own)),
-                None => shared.get_or_insert_with(|| self.shared_frame(&request, timeout)).clone(),
+            let node = call.target(target);
+            let own = self.own.get(target).filter(|own| !own.is_shared());
+            let body = match own {
+                own if node.channel().is_local() => self.description.local(id, timing, own),
+                Some(own) => Body::Encoded(self.description.encode(id, timing, Some(own))),
+                None => Body::Encoded(shared.get_or_insert_with(|| self.shared_frame(id, timing)).clone()),
             };
-            offer_or_fail(call.target(target), &request, now);
+            offer_or_fail(node, self.description.outgoing(id, body, Awaits::Reply, timing), now);
         }
     }
 
     /// The frame for all nodes that have none of their own. The message is encoded once, and copied behind a new head when
     /// less time is left.
-    fn shared_frame(&mut self, request: &Outgoing, timeout: Option<Duration>) -> Bytes {
-        let Description { method, request: message, options, .. } = &self.description;
-        let Some(encoded) = &self.message else {
-            let frame = self.description.encode(request.id, timeout, None);
-            let len = (method.request.len)(message);
-            self.message = Some(frame.slice(frame.len().saturating_sub(len)..));
-            return frame;
-        };
-        let (id, metadata) = (request.id.to_wire(), options.metadata.as_deref());
-        let outline = wire::Outline { id, method: method.name(), timeout, metadata };
-        let mut frame = BytesMut::new();
-        wire::encode(&mut frame, &outline, encoded.len(), |buf| buf.extend_from_slice(encoded));
-        frame.freeze()
+    fn shared_frame(&mut self, id: MessageId, timing: Timing) -> Frame {
+        let Description { method, request, options, .. } = &self.description;
+        let message = self.message.get_or_insert_with(|| method.request.encoded(request));
+        let outline = self.description.outline(id, timing, options.metadata.as_deref());
+        Frame::encode(outline.encoded_len(message.len()), |buf| {
+            wire::encode(buf, &outline, message.len(), |buf| buf.extend_from_slice(message));
+        })
     }
 
     /// How many nodes have to be asked by now, whatever the clock says.

@@ -1,9 +1,13 @@
 //! A request that waits to be written, and what may be said of queues.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 
 use crate::id::MessageId;
+use crate::payload::Payload;
+use crate::wire::Frame;
 
 /// How much may wait to be written to one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +55,31 @@ pub(crate) enum Awaits {
     NoLonger,
 }
 
+/// What a request says.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// The message with its prefix.
+    Encoded(Frame),
+    /// For a handler of this process.
+    Local(LocalRequest),
+}
+
+/// A request that stays in the process.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalRequest {
+    pub(crate) method: &'static str,
+    pub(crate) payload: Payload,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) metadata: Option<Arc<MetadataMap>>,
+    /// How long it would be if it were encoded: it counts as much as any other.
+    pub(crate) len: usize,
+}
+
 /// A request that waits to be written.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) id: MessageId,
-    /// The message with its prefix.
-    pub(crate) frame: Bytes,
+    pub(crate) body: Body,
     pub(crate) deadline: Instant,
     pub(crate) awaits: Awaits,
     pub(crate) overflow: Overflow,
@@ -69,6 +92,14 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// The length of the message with its prefix.
+    pub(crate) fn len(&self) -> usize {
+        match &self.body {
+            Body::Encoded(frame) => frame.len(),
+            Body::Local(request) => request.len,
+        }
+    }
+
     /// Whether it may give way to a newer one.
     pub(crate) fn droppable(&self) -> bool {
         !matches!(self.awaits, Awaits::Reply | Awaits::Replies)

@@ -1,3 +1,4 @@
+use crate::wire::Frame;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use crate::id::Initiator;
 fn request(id: u64, len: usize) -> Outgoing {
     Outgoing {
         id: MessageId::new(Initiator::Client, id),
-        frame: vec![0; len].into(),
+        body: Body::Encoded(Frame::encode(len, |buf| buf.resize(len, 0))),
         deadline: Instant::now() + Duration::from_secs(1),
         awaits: Awaits::Nothing,
         overflow: Overflow::Fail,
@@ -30,7 +31,10 @@ fn limits(messages: usize, bytes: usize) -> QueueLimits {
 fn one_oversized_request_is_taken_when_nothing_waits() {
     let mut queue = Queue::new(limits(10, 100));
     assert!(matches!(queue.push(request(1, 1_000), Instant::now()), Push::Queued(_)));
-    assert!(matches!(queue.push(request(2, 1), Instant::now()), Push::Refused(NodeErrorKind::QueueFull, _)));
+    assert!(matches!(
+        queue.push(request(2, 1), Instant::now()),
+        Push::Refused(_, NodeErrorKind::QueueFull, _)
+    ));
     assert_eq!(ids(&mut queue), [1]);
 }
 
@@ -65,7 +69,10 @@ fn what_nobody_waits_for_any_longer_gives_way() {
     }
     queue.leave(MessageId::new(Initiator::Client, 2));
     assert!(matches!(queue.push(request(4, 1), Instant::now()), Push::Queued(_)));
-    assert!(matches!(queue.push(request(5, 1), Instant::now()), Push::Refused(NodeErrorKind::QueueFull, _)));
+    assert!(matches!(
+        queue.push(request(5, 1), Instant::now()),
+        Push::Refused(_, NodeErrorKind::QueueFull, _)
+    ));
     assert_eq!(queue.counts().dropped, 1);
     assert_eq!(ids(&mut queue), [1, 3, 4]);
 }
@@ -101,7 +108,7 @@ fn a_node_that_is_down_keeps_only_what_wants_to_wait() {
     assert_eq!(failed.iter().map(|request| request.id.sequence()).collect::<Vec<_>>(), [1]);
     assert!(matches!(
         queue.push(request(3, 1), Instant::now()),
-        Push::Refused(NodeErrorKind::Unavailable, _)
+        Push::Refused(_, NodeErrorKind::Unavailable, _)
     ));
     queue.go_up();
     queue.push(request(4, 1), Instant::now());
@@ -113,7 +120,7 @@ fn a_closed_queue_takes_nothing_and_keeps_what_waits() {
     let mut queue = Queue::new(QueueLimits::default());
     queue.push(request(1, 1), Instant::now());
     queue.close();
-    assert!(matches!(queue.push(request(2, 1), Instant::now()), Push::Refused(NodeErrorKind::Closed, _)));
+    assert!(matches!(queue.push(request(2, 1), Instant::now()), Push::Refused(_, NodeErrorKind::Closed, _)));
     queue.go_up();
     queue.go_down(None);
     assert!(queue.is_closed());
@@ -168,7 +175,7 @@ proptest! {
                 }
                 Step::Pop { room, any, unsent, requeue } => {
                     if let Some(request) = queue.pop(room, any) {
-                        prop_assert!(any || request.frame.len() <= room);
+                        prop_assert!(any || request.len() <= room);
                         if unsent {
                             queue.unsent();
                         } else if requeue {
@@ -190,7 +197,7 @@ proptest! {
             prop_assert!(counts.queued <= 1 || counts.queued_bytes as usize <= bounds.bytes);
             let waiting: Vec<_> = queue.requests.iter().map(|request| request.id).collect();
             prop_assert!(waiting.is_sorted());
-            let bytes: usize = queue.requests.iter().map(|request| request.frame.len()).sum();
+            let bytes: usize = queue.requests.iter().map(Outgoing::len).sum();
             prop_assert_eq!(counts.queued_bytes as usize, bytes);
         }
     }

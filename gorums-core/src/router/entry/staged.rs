@@ -73,7 +73,7 @@ impl Entry {
 mod tests {
     use std::time::Duration;
 
-    use bytes::Bytes;
+    use crate::payload::Payload;
 
     use super::*;
     use crate::error::{Fault, NodeErrorKind};
@@ -118,7 +118,7 @@ mod tests {
         let mut entry = staged(start);
         assert!(entry.sent(0, 1).taken && entry.offered(1, start + 40 * MS) && entry.sent(1, 1).taken);
         for target in [0, 1] {
-            assert!(entry.deliver(target, Incoming::Reply(Bytes::new()), start + 50 * MS).taken);
+            assert!(entry.deliver(target, Incoming::Reply(Payload::default()), start + 50 * MS).taken);
         }
         assert_eq!(latencies(&entry), [Some(50 * MS), Some(10 * MS), None]);
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Wake;
 
+use bytes::Bytes;
 use tonic::Status;
 
 use super::*;
@@ -57,7 +58,7 @@ fn wake(effect: Effect) -> bool {
 }
 
 fn reply(entry: &mut Entry, target: usize, payload: &'static str) -> bool {
-    wake(entry.deliver(target, Incoming::Reply(payload.into()), Instant::now()))
+    wake(entry.deliver(target, Incoming::Reply(Payload::Encoded(payload.into())), Instant::now()))
 }
 
 fn fail(entry: &mut Entry, target: usize) -> bool {
@@ -160,7 +161,8 @@ fn keep_newest_replaces_what_was_not_taken() {
         reply(&mut entry, 1, update);
     }
     let Look::Replies(kept) = entry.look(Waker::noop()) else { panic!("nothing to report") };
-    let kept: Vec<_> = kept.into_iter().map(|reply| (reply.target, reply.result.unwrap())).collect();
+    let kept: Vec<_> =
+        kept.into_iter().map(|reply| (reply.target, reply.result.unwrap().into_bytes())).collect();
     assert_eq!(kept, [(0, Bytes::from("3")), (1, Bytes::from("3"))]);
     assert_eq!(entry.take_dropped(), 4);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::*;
 use crate::error::NodeErrorKind;
@@ -14,7 +14,7 @@ fn entry(mode: Mode) -> Entry {
 }
 
 fn reply(table: &PendingTable, id: MessageId) -> bool {
-    table.deliver(id, 0, Incoming::Reply(Bytes::new()), Instant::now())
+    table.deliver(id, 0, Incoming::Reply(Payload::default()), Instant::now())
 }
 
 fn lost() -> Fault {
