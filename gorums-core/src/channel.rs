@@ -5,6 +5,7 @@
 //! ([local]). The lock on the queue is held for a few statements, takes no other lock, and no waker runs
 //! under it (I4).
 
+pub(crate) mod batch;
 pub(crate) mod callbacks;
 pub(crate) mod driver;
 mod drops;
@@ -47,13 +48,6 @@ pub(crate) enum Connectivity {
     Down(Source),
     /// There will be no connection any more.
     Closed,
-}
-
-/// A request that was not taken, and why.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) request: Outgoing,
-    pub(crate) fault: Fault,
 }
 
 pub(crate) struct Channel {
@@ -179,7 +173,7 @@ impl Channel {
     }
 
     /// Offers a request to the queue, without waiting.
-    pub(crate) fn offer(self: &Arc<Self>, request: Outgoing, now: Instant) -> Result<(), Box<Refusal>> {
+    pub(crate) fn offer(self: &Arc<Self>, request: &mut Outgoing, now: Instant) -> Result<(), Fault> {
         let (pushed, drops) = self.with_queue(|queue| {
             let before = queue.dropped();
             let pushed = queue.push(request, now);
@@ -194,9 +188,9 @@ impl Channel {
                 wake(waker);
                 self.dropped(&dropped);
             }
-            Push::Refused(request, kind, source) => {
+            Push::Refused(kind, source) => {
                 self.counters.failed(kind.clone());
-                return Err(Box::new(Refusal { request, fault: Fault::unsent(kind, source) }));
+                return Err(Fault::unsent(kind, source));
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use loom::future::block_on;
 use loom::thread;
 use tokio::time::Instant;
@@ -19,7 +20,6 @@ use crate::node::{Node, Targets};
 use crate::payload::Payload;
 use crate::pool::Pool;
 use crate::router::entry::{Entry, Incoming, Look, Mode, Progress, RawReplies};
-use crate::wire::Frame;
 
 /// Explores every interleaving with up to three preemptions: more have not been found to show more.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
@@ -58,8 +58,8 @@ impl Client {
     /// Registers a call and offers its request.
     fn start(&self) -> MessageId {
         let id = self.register();
-        if let Err(refusal) = self.channel().offer(request(id), Instant::now()) {
-            self.pool().pending().fail(id, self.channel().ordinal(), refusal.fault);
+        if let Err(fault) = self.channel().offer(&mut request(id), Instant::now()) {
+            self.pool().pending().fail(id, self.channel().ordinal(), fault);
         }
         id
     }
@@ -85,7 +85,7 @@ impl Client {
     /// What a driver does: takes the next request, or waits for one; `None` once the channel is closed.
     fn take(&self) -> Option<Outgoing> {
         block_on(poll_fn(|cx| {
-            self.channel().with_queue(|queue| match queue.pop(0, true) {
+            self.channel().with_queue(|queue| match queue.pop() {
                 Some(request) => Poll::Ready(Some(request)),
                 None if queue.is_closed() => Poll::Ready(None),
                 None => {
@@ -120,7 +120,7 @@ impl Client {
 fn request(id: MessageId) -> Outgoing {
     Outgoing {
         id,
-        body: Body::Encoded(Frame::encode(7, |buf| buf.extend_from_slice(b"request"))),
+        body: Body::Shared(Bytes::from_static(b"request")),
         deadline: Instant::now() + std::time::Duration::from_secs(3600),
         awaits: Awaits::Reply,
         overflow: Overflow::Fail,
@@ -258,7 +258,7 @@ fn a_request_is_sent_or_withdrawn() {
             let client = client.clone();
             move || client.give_up(id)
         });
-        let sent = client.channel().with_queue(|queue| queue.pop(0, true));
+        let sent = client.channel().with_queue(|queue| queue.pop());
         let awaited = sent.is_some() && client.sent(id, FIRST_STREAM);
         caller.join().unwrap();
         let counts = client.channel().stats().queue;
@@ -303,9 +303,9 @@ fn who_waits_for_room_hears_of_it() {
                 client.channel().made_room();
             }
         });
-        let second = request(client.register());
+        let mut second = request(client.register());
         block_on(client.channel().wait_for_room(&second));
-        assert!(client.channel().offer(second, Instant::now()).is_ok());
+        assert!(client.channel().offer(&mut second, Instant::now()).is_ok());
         driver.join().unwrap();
     });
 }

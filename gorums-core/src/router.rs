@@ -120,9 +120,16 @@ impl MessageRouter {
         self.dispatcher.is_some()
     }
 
-    /// Starts the requests whose turn it is. True if there was one.
-    pub(crate) fn start_requests(&mut self, cx: &mut Context<'_>) -> bool {
-        self.dispatcher.as_mut().is_some_and(|dispatcher| dispatcher.start(cx))
+    /// Starts the requests whose turn it is.
+    pub(crate) fn start_requests(&mut self, cx: &mut Context<'_>) {
+        if let Some(dispatcher) = &mut self.dispatcher {
+            dispatcher.start(cx);
+        }
+    }
+
+    /// Whether it is the turn of a request.
+    pub(crate) fn may_start(&self) -> bool {
+        self.dispatcher.as_ref().is_some_and(Dispatcher::may_start)
     }
 
     /// The size of the requests that wait for their turn.

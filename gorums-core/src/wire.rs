@@ -7,14 +7,12 @@
 //! [`FEATURES`] may be used on the stream.
 
 mod envelope;
-mod frame;
 mod message;
 mod messages;
 mod timeout;
 
 pub use self::envelope::{DecodeError, Entry, Envelope, RpcStatus};
 pub(crate) use self::envelope::{Outline, encode, encode_status};
-pub(crate) use self::frame::Frame;
 pub(crate) use self::message::Message;
 pub use self::messages::{FrameError, Messages};
 

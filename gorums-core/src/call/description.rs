@@ -12,7 +12,6 @@ use crate::call::flight::Call;
 use crate::call::intercept::{CallInterceptor, Chain, Own, ReplyChain};
 use crate::call::options::{CallOptions, Timeout};
 use crate::call::tally::Tally;
-use crate::channel::Refusal;
 use crate::channel::queue::{Awaits, Body, LocalRequest, Outgoing, Overflow};
 use crate::error::{Fault, NodeError, NodeErrorKind};
 use crate::id::MessageId;
@@ -20,7 +19,7 @@ use crate::method::Method;
 use crate::node::{Node, Targets};
 use crate::router::entry::{Entry, Mode, RawReplies, RawReply};
 use crate::server::nested;
-use crate::wire::{self, Frame};
+use crate::wire;
 
 /// A day: what counts as never for requests that wait to be sent.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -77,7 +76,7 @@ impl<Req, Resp> Description<Req, Resp> {
         let waits = self.options.overflow == Overflow::Wait;
         let call = self.start_with(Mode::Handover(tally), own, |node, id, fault, request| match request {
             Some(request) if waits && matches!(fault.kind, NodeErrorKind::QueueFull) => {
-                waiting.push((node.clone(), request));
+                waiting.push((node.clone(), request.clone()));
             }
             _ => fail(node, id, fault),
         });
@@ -107,7 +106,7 @@ impl<Req, Resp> Description<Req, Resp> {
         mut self,
         mode: Mode,
         own: &[Own<Req>],
-        refused: impl FnMut(&Node, MessageId, Fault, Option<Outgoing>),
+        refused: impl FnMut(&Node, MessageId, Fault, Option<&Outgoing>),
     ) -> Call<Resp> {
         let now = Instant::now();
         let awaits = match mode {
@@ -190,7 +189,7 @@ impl<Req, Resp> Description<Req, Resp> {
         awaits: Awaits,
         (deadline, now): (Option<Instant>, Instant),
         own: &[Own<Req>],
-        mut refused: impl FnMut(&Node, MessageId, Fault, Option<Outgoing>),
+        mut refused: impl FnMut(&Node, MessageId, Fault, Option<&Outgoing>),
     ) {
         let timing = Timing::new(deadline, now);
         let mut shared = None;
@@ -200,15 +199,23 @@ impl<Req, Resp> Description<Req, Resp> {
                 refused(target, id, Fault::unsent(NodeErrorKind::Skipped, None), None);
                 continue;
             }
-            let body = match own.filter(|own| !own.is_shared()) {
-                own if target.channel().is_local() => self.local(id, timing, own),
-                Some(own) => Body::Encoded(self.encode(id, timing, Some(own))),
-                None => Body::Encoded(shared.get_or_insert_with(|| self.encode(id, timing, None)).clone()),
+            let mut separate = None;
+            let request = match own.filter(|own| !own.is_shared()) {
+                own if target.channel().is_local() => {
+                    separate.insert(self.outgoing(id, self.local(id, timing, own), awaits, timing))
+                }
+                Some(own) => {
+                    separate.insert(self.outgoing(id, self.encode(id, timing, Some(own)), awaits, timing))
+                }
+                None => shared
+                    .get_or_insert_with(|| self.outgoing(id, self.encode(id, timing, None), awaits, timing)),
             };
-            if let Err(refusal) = offer(target, self.outgoing(id, body, awaits, timing), now) {
-                let Refusal { request, fault } = *refusal;
+            if let Err(fault) = offer(target, request, now) {
                 refused(target, id, fault, Some(request));
             }
+        }
+        if let Some(shared) = shared {
+            shared.body.recycle();
         }
     }
 
@@ -226,11 +233,11 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 
     /// The message for another process.
-    pub(crate) fn encode(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Frame {
+    pub(crate) fn encode(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Body {
         let (message, metadata) = self.own_or_shared(own);
         let outline = self.outline(id, timing, metadata);
         let len = (self.method.request.len)(message);
-        Frame::encode(outline.encoded_len(len), |buf| {
+        Body::encode(outline.encoded_len(len), |buf| {
             wire::encode(buf, &outline, len, |buf| (self.method.request.encode)(message, buf));
         })
     }
@@ -239,13 +246,13 @@ impl<Req, Resp> Description<Req, Resp> {
     pub(crate) fn local(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Body {
         let (message, metadata) = self.own_or_shared(own);
         let codec = &self.method.request;
-        Body::Local(LocalRequest {
+        Body::Local(Box::new(LocalRequest {
             method: self.method.name(),
             payload: (codec.keep)((codec.copy)(message), codec),
             deadline: timing.deadline,
             metadata: metadata.cloned().map(Arc::new),
             len: self.outline(id, timing, metadata).encoded_len((codec.len)(message)),
-        })
+        }))
     }
 
     fn own_or_shared<'a>(&'a self, own: Option<&'a Own<Req>>) -> (&'a Req, Option<&'a MetadataMap>) {
@@ -293,18 +300,18 @@ impl<Req: fmt::Debug, Resp> fmt::Debug for Description<Req, Resp> {
 }
 
 /// Offers a request to one node.
-fn offer(node: &Node, request: Outgoing, now: Instant) -> Result<(), Box<Refusal>> {
+fn offer(node: &Node, request: &mut Outgoing, now: Instant) -> Result<(), Fault> {
     let limit = node.channel().pool().options().transport.max_message_size;
     match too_long(request.len() - wire::PREFIX, limit) {
-        Some(fault) => Err(Box::new(Refusal { request, fault })),
+        Some(fault) => Err(fault),
         None => node.channel().offer(request, now),
     }
 }
 
 /// Offers a request to one node, for which a caller waits.
-pub(crate) fn offer_or_fail(node: &Node, request: Outgoing, now: Instant) {
-    if let Err(refusal) = offer(node, request, now) {
-        fail(node, refusal.request.id, refusal.fault);
+pub(crate) fn offer_or_fail(node: &Node, request: &mut Outgoing, now: Instant) {
+    if let Err(fault) = offer(node, request, now) {
+        fail(node, request.id, fault);
     }
 }
 

@@ -12,7 +12,6 @@ use crate::call::intercept::{Own, request_interceptors};
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
 use crate::call::tally::{Quorum, Tally};
-use crate::channel::Refusal;
 use crate::channel::queue::{Outgoing, Overflow};
 use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::method::Method;
@@ -51,13 +50,12 @@ fn among_called<Req>(quorum: Quorum, own: &[Own<Req>]) -> Option<Quorum> {
 async fn offer_when_room(node: Node, mut request: Outgoing) {
     loop {
         node.channel().wait_for_room(&request).await;
-        let Err(refusal) = node.channel().offer(request, Instant::now()) else { return };
-        let Refusal { request: refused, fault } = *refusal;
-        if !matches!(fault.kind, NodeErrorKind::QueueFull) {
-            return fail(&node, refused.id, fault);
+        match node.channel().offer(&mut request, Instant::now()) {
+            // Somebody else was faster.
+            Err(fault) if matches!(fault.kind, NodeErrorKind::QueueFull) => {}
+            Err(fault) => return fail(&node, request.id, fault),
+            Ok(()) => return,
         }
-        // Somebody else was faster.
-        request = refused;
     }
 }
 

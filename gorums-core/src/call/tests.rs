@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use prost::Message;
 use tokio::time::{Instant, advance};
 
+use crate::channel::queue::Queue;
 use crate::configuration::{Configuration, NodeTarget, QuorumTarget};
 use crate::error::{NodeErrorKind, QuorumErrorKind};
 use crate::id::MessageId;
@@ -25,7 +26,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Hands the request that waits for each node to a connection.
 fn hand_over(nodes: &Configuration) -> MessageId {
     let mut ids = nodes.iter().filter_map(|node| {
-        let request = node.channel().with_queue(|queue| queue.pop(usize::MAX, true))?;
+        let request = node.channel().with_queue(Queue::pop)?;
         assert!(nodes.pool().pending().sent(request.id, node.channel().ordinal(), 1));
         Some(request.id)
     });

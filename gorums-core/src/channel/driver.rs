@@ -3,30 +3,27 @@
 //! One pass reads what has come and routes it, starts the requests whose turn it is, and writes what has
 //! queued up as one batch. Nothing in it waits; what it does is bounded per pass.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::channel::Channel;
-use crate::channel::queue::{Awaits, Body, Outgoing, Queue};
+use crate::channel::batch::Batch;
+use crate::channel::queue::{Outgoing, Queue};
 use crate::router::MessageRouter;
 use crate::transport::{Duplex, Received, TransportError, announces};
-use crate::wire::{self, Frame, Messages};
+use crate::wire::{self, Messages};
 
 /// Bytes that are asked of the stream's window for one batch.
 const BATCH: usize = 1 << 20;
 /// Bytes of the stream's window that requests leave to replies: requests that wait for their turn at the peer keep the
 /// window, and the turn may be that of a handler which waits for a reply of this end.
 const REPLY_RESERVE: usize = 1 << 20;
-/// A message from this size on is sent as it is; smaller ones are copied into one frame.
-const LARGE: usize = 16 << 10;
 /// With more calls than this in flight, a batch waits one pass for more to write.
 const FEW_CALLS: usize = 8;
 /// Passes and DATA frames in one go, before other tasks have their turn.
@@ -43,16 +40,11 @@ pub(crate) enum End {
 pub(crate) struct Driver {
     duplex: Duplex,
     channel: Arc<Channel>,
-    epoch: u32,
     router: MessageRouter,
     messages: Messages,
     /// Received bytes that the peer has not got back as window.
     held: usize,
-    buffer: BytesMut,
-    /// A batch that did not go out whole.
-    pieces: VecDeque<Bytes>,
-    taken: Vec<Outgoing>,
-    resend: Resend,
+    batch: Batch,
     /// Bytes of the window that requests leave to replies.
     reserve: usize,
     drain_timeout: Duration,
@@ -76,6 +68,12 @@ enum Phase {
     Answered,
 }
 
+/// How much waits to be written, and how much of the window is to be left to replies.
+struct Waiting {
+    bytes: usize,
+    leave: usize,
+}
+
 /// Which directions of the stream have come to their end.
 #[derive(Default)]
 struct Ended {
@@ -91,14 +89,10 @@ impl Driver {
         Self {
             duplex,
             channel,
-            epoch,
             router,
             messages,
             held: 0,
-            buffer: BytesMut::new(),
-            pieces: VecDeque::new(),
-            taken: Vec::new(),
-            resend: Resend::default(),
+            batch: Batch::new(epoch),
             reserve: 0,
             drain_timeout,
             draining: None,
@@ -136,8 +130,8 @@ impl Driver {
     }
 
     /// Requests that were sent and may be sent again, oldest first, and the router with what it holds.
-    pub(crate) fn into_parts(self) -> (impl DoubleEndedIterator<Item = Outgoing>, MessageRouter) {
-        (self.resend.requests.into_iter(), self.router)
+    pub(crate) fn into_parts(self) -> (impl Iterator<Item = Outgoing>, MessageRouter) {
+        (self.batch.into_resend(), self.router)
     }
 
     /// Ready when the stream was reset or its connection has ended. Nothing is read for that.
@@ -157,6 +151,7 @@ impl Driver {
 
     /// Does what can be done now. Ready at the end of the stream.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.channel.with_queue(Queue::unpark);
         for _ in 0..MAX_PASSES {
             match self.pass(cx) {
                 Err(error) => return Poll::Ready(End::Lost(error)),
@@ -169,32 +164,33 @@ impl Driver {
         Poll::Pending
     }
 
-    /// True if there was anything to do.
+    /// True if there may be more to do.
     fn pass(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
-        let read = self.read(cx)?;
-        let started = self.router.start_requests(cx);
+        let more_to_read = self.read(cx)?;
+        self.router.start_requests(cx);
         let waiting = self.router.waiting_bytes();
         if self.held > waiting {
             self.duplex.release(self.held - waiting);
             self.held = waiting;
         }
-        let wrote = self.write(cx)?;
-        Ok(read || started || wrote)
+        self.write(cx)?;
+        // Replies that were written make room for the replies of others.
+        Ok(more_to_read || self.router.may_start())
     }
 
+    /// True if there may be more to read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
-        let mut progress = false;
         for _ in 0..MAX_READS {
             if self.ended.output && (self.ended.input || self.shuts_down) {
-                return Ok(progress);
+                return Ok(false);
             }
             if self.ended.input || self.shuts_down {
                 // Nothing is read, but the end of the stream is still noticed: handlers may wait for it.
                 self.duplex.poll_gone(cx)?;
-                return Ok(progress);
+                return Ok(false);
             }
             match self.duplex.poll_receive(cx)? {
-                Poll::Pending => return Ok(progress),
+                Poll::Pending => return Ok(false),
                 Poll::Ready(None) => self.end_of_input()?,
                 Poll::Ready(Some(Received::Headers(headers))) => {
                     self.phase = Phase::Answered;
@@ -210,9 +206,8 @@ impl Driver {
                     }
                 }
             }
-            progress = true;
         }
-        Ok(progress)
+        Ok(true)
     }
 
     /// The peer has no more to say. If it dialled, it still gets the replies to what it has asked.
@@ -225,49 +220,48 @@ impl Driver {
         }
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
-        let mut progress = false;
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), TransportError> {
         if self.phase == Phase::Opening {
             self.channel.with_queue(|queue| queue.park(cx.waker()));
-            return Ok(false);
+            return Ok(());
         }
         while !self.ended.output {
-            if self.pieces.is_empty() && self.nothing_waits(cx) {
+            let Some(Waiting { bytes, leave }) = self.waiting(cx) else {
                 // Room that is not used is kept from the other streams of the connection.
                 self.duplex.give_room_back();
-                return Ok(progress);
-            }
-            // What has been begun is finished first.
-            let replies = !self.pieces.is_empty() || self.channel.reply_bytes() > 0;
-            let above = if replies { 0 } else { self.reserve };
-            let Poll::Ready(room) = self.duplex.poll_room(cx, above, BATCH + self.reserve)? else {
-                self.channel.with_queue(|queue| queue.park(cx.waker()));
-                return Ok(progress);
+                return Ok(());
             };
-            if let Some(piece) = self.pieces.front_mut() {
-                let part = piece.split_to(room.min(piece.len()));
-                if piece.is_empty() {
-                    self.pieces.pop_front();
+            let Poll::Ready(room) = self.duplex.poll_room(cx, leave, bytes.min(BATCH) + leave)? else {
+                self.channel.with_queue(|queue| queue.park(cx.waker()));
+                return Ok(());
+            };
+            if self.batch.is_empty() {
+                if self.waits_for_more(cx) {
+                    return Ok(());
                 }
-                self.duplex.send(part)?;
-                progress = true;
-                continue;
+                self.yielded = false;
+                self.batch.fill(&self.channel, room, self.reserve);
             }
-            if self.waits_for_more(cx) || !self.fill_batch(room, cx) {
-                return Ok(progress);
+            if let Some(piece) = self.batch.next(room) {
+                self.duplex.send(piece)?;
             }
-            self.yielded = false;
         }
-        Ok(progress)
+        Ok(())
     }
 
-    /// True if nothing waits; then the queue will wake this task.
-    fn nothing_waits(&self, cx: &mut Context<'_>) -> bool {
+    /// What waits to be written. If that is nothing, the queue will wake this task.
+    fn waiting(&self, cx: &mut Context<'_>) -> Option<Waiting> {
+        if !self.batch.is_empty() {
+            // What has been begun is finished first.
+            return Some(Waiting { bytes: self.batch.len(), leave: 0 });
+        }
         self.channel.with_queue(|queue| {
+            let (replies, bytes) = (queue.reply_bytes(), queue.bytes());
             if queue.is_empty() {
                 queue.park(cx.waker());
+                return None;
             }
-            queue.is_empty()
+            Some(Waiting { bytes: replies + bytes, leave: if replies > 0 { 0 } else { self.reserve } })
         })
     }
 
@@ -281,68 +275,6 @@ impl Driver {
         true
     }
 
-    /// Takes the next batch out of the queue. False if there is nothing to write; then the queue will wake
-    /// this task.
-    fn fill_batch(&mut self, room: usize, cx: &mut Context<'_>) -> bool {
-        let reserve = self.reserve;
-        let mut taken = std::mem::take(&mut self.taken);
-        let replies = self.channel.with_queue(|queue| {
-            let replies = queue.take_replies();
-            let mut room = room.saturating_sub(replies.len() + reserve);
-            let mut first = replies.is_empty() && room > 0;
-            while let Some(request) = queue.pop(room, first) {
-                room = room.saturating_sub(request.len());
-                first = false;
-                taken.push(request);
-            }
-            if replies.is_empty() && taken.is_empty() {
-                queue.park(cx.waker());
-            }
-            replies
-        });
-        let found = !replies.is_empty() || !taken.is_empty();
-        if !replies.is_empty() {
-            self.pieces.push_back(replies.freeze());
-        }
-        let now = if taken.is_empty() { None } else { Some(Instant::now()) };
-        for request in taken.drain(..) {
-            self.append(request, now);
-        }
-        self.taken = taken;
-        if !self.buffer.is_empty() {
-            self.pieces.push_back(self.buffer.split().freeze());
-        }
-        if found {
-            self.channel.made_room();
-        }
-        found
-    }
-
-    fn append(&mut self, request: Outgoing, now: Option<Instant>) {
-        if now.is_some_and(|now| now >= request.deadline) {
-            self.channel.with_queue(Queue::unsent);
-            return;
-        }
-        let pending = self.channel.pool().pending();
-        let awaited = request.is_awaited() && pending.sent(request.id, self.channel.ordinal(), self.epoch);
-        let resent = awaited && request.idempotent && request.awaits == Awaits::Reply;
-        // Requests of a remote node are encoded.
-        if let Body::Encoded(frame) = &request.body {
-            match frame {
-                Frame::Long(message) if message.len() >= LARGE => {
-                    if !self.buffer.is_empty() {
-                        self.pieces.push_back(self.buffer.split().freeze());
-                    }
-                    self.pieces.push_back(message.clone());
-                }
-                frame => self.buffer.extend_from_slice(frame),
-            }
-        }
-        if resent {
-            self.resend.remember(request, &self.channel);
-        }
-    }
-
     /// Whether the stream has come to its end in good order.
     fn is_done(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.channel.is_closed() && !self.ended.input {
@@ -353,7 +285,7 @@ impl Driver {
         let draining = self.draining.get_or_insert_with(|| Box::pin(sleep(drain_timeout)));
         let late = self.channel.is_closed() && draining.as_mut().poll(cx).is_ready();
         let idle = self.router.is_idle()
-            && self.pieces.is_empty()
+            && self.batch.is_empty()
             && self.channel.with_queue(|queue| queue.is_empty());
         if idle && !self.ended.output {
             self.ended.output = true;
@@ -368,29 +300,5 @@ impl Driver {
             self.duplex.reset();
         }
         done || late
-    }
-}
-
-/// The idempotent requests that were sent and not yet answered, in the order in which they were sent.
-#[derive(Default)]
-struct Resend {
-    requests: VecDeque<Outgoing>,
-    bytes: usize,
-    /// When there are more than this, those that were answered are removed.
-    prune_above: (usize, usize),
-}
-
-/// Requests and bytes that were answered and may be kept for a while, to look for them less often.
-const KEPT: (usize, usize) = (64, 256 << 10);
-
-impl Resend {
-    fn remember(&mut self, request: Outgoing, channel: &Channel) {
-        self.bytes += request.len();
-        self.requests.push_back(request);
-        if self.requests.len() > self.prune_above.0 || self.bytes > self.prune_above.1 {
-            self.requests.retain(|request| channel.pool().pending().is_open(request.id, channel.ordinal()));
-            self.bytes = self.requests.iter().map(Outgoing::len).sum();
-            self.prune_above = (2 * self.requests.len() + KEPT.0, 2 * self.bytes + KEPT.1);
-        }
     }
 }

@@ -19,7 +19,7 @@ use crate::server::services::Services;
 use crate::server::session::{Peer, Session, Way};
 use crate::server::tasks::Tasks;
 use crate::server::waiting::{Content, Request};
-use crate::wire::{Message, Messages, PREFIX};
+use crate::wire::{Message, Messages};
 
 /// The local channel never breaks, so that there is one stream.
 const EPOCH: u32 = 0;
@@ -81,7 +81,7 @@ impl Local {
         for _ in 0..MAX_TAKEN {
             let (request, cancelled) = self.channel.with_queue(|queue| {
                 let cancelled = queue.take_replies();
-                let request = if self.dispatcher.is_crowded() { None } else { queue.pop(0, true) };
+                let request = if self.dispatcher.is_crowded() { None } else { queue.pop() };
                 if request.is_none() {
                     queue.park(cx.waker());
                 }
@@ -114,11 +114,7 @@ impl Local {
         let (id, size) = (request.id, request.len());
         let content = match request.body {
             Body::Local(request) => Content::Local(request),
-            // What this process has encoded it can read.
-            Body::Encoded(frame) => match Message::parse(frame.into_bytes().split_off(PREFIX)) {
-                Ok(message) => Content::Received(message),
-                Err(_) => return,
-            },
+            Body::Short(_) | Body::Shared(_) | Body::Copied(_) => unreachable!("it is the own node's queue"),
         };
         self.dispatcher.push(Request { id, content, size, received: now }, cx);
     }

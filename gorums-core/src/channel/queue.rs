@@ -8,16 +8,13 @@ use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::time::Instant;
 
-pub(crate) use self::request::{Awaits, Body, LocalRequest, Outgoing};
+pub(crate) use self::request::{Awaits, Body, LARGE, LocalRequest, Outgoing};
 pub use self::request::{Overflow, QueueCounts, QueueLimits};
 use crate::error::{NodeErrorKind, Source};
 use crate::id::MessageId;
-
-/// Room that is made for replies before there are any, at the most.
-const MAX_ROOM: usize = 16 << 10;
 
 #[derive(Debug, Default)]
 enum Admission {
@@ -36,7 +33,7 @@ pub(crate) enum Push {
     /// It was dropped by its policy, or others that are given here were dropped in its place.
     Dropped(Vec<Outgoing>, Option<Waker>),
     /// It was not taken.
-    Refused(Outgoing, NodeErrorKind, Option<Source>),
+    Refused(NodeErrorKind, Option<Source>),
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +42,8 @@ pub(crate) struct Queue {
     /// Replies and control messages, encoded one behind the other. They pass the requests.
     replies: BytesMut,
     requests: VecDeque<Outgoing>,
+    /// The requests that were copied, one behind the other.
+    copied: BytesMut,
     bytes: usize,
     counts: QueueCounts,
     admission: Admission,
@@ -83,8 +82,8 @@ impl Queue {
     }
 
     /// Takes a request in, or applies its policy when there is no room. Requests whose deadline has passed by
-    /// `now` make room.
-    pub(crate) fn push(&mut self, request: Outgoing, now: Instant) -> Push {
+    /// `now` make room. What is left of a request that was taken can be offered to another queue, unless it is local.
+    pub(crate) fn push(&mut self, request: &mut Outgoing, now: Instant) -> Push {
         self.counts.offered += 1;
         let refusal = match &self.admission {
             Admission::Open => None,
@@ -94,7 +93,7 @@ impl Queue {
         };
         if let Some((kind, source)) = refusal {
             self.counts.failed += 1;
-            return Push::Refused(request, kind, source);
+            return Push::Refused(kind, source);
         }
         if !self.fits(request.len()) {
             self.expire(now);
@@ -107,12 +106,12 @@ impl Queue {
         match request.overflow {
             Overflow::DropNewest => {
                 self.counts.dropped += 1;
-                Push::Dropped(vec![request], None)
+                Push::Dropped(vec![request.without_body()], None)
             }
             Overflow::DropOldest => self.replace_oldest(request),
             Overflow::Fail | Overflow::Wait => {
                 self.counts.failed += 1;
-                Push::Refused(request, NodeErrorKind::QueueFull, None)
+                Push::Refused(NodeErrorKind::QueueFull, None)
             }
         }
     }
@@ -122,11 +121,26 @@ impl Queue {
         if self.earliest.is_none_or(|earliest| now < earliest) {
             return;
         }
-        let waiting = self.requests.len();
-        self.requests.retain(|request| request.deadline > now);
-        self.counts.failed += (waiting - self.requests.len()) as u64;
-        self.bytes = self.requests.iter().map(Outgoing::len).sum();
+        let expired = self.take_out(|request| request.deadline <= now);
+        self.counts.failed += expired.len() as u64;
         self.earliest = self.requests.iter().map(|request| request.deadline).min();
+    }
+
+    /// Takes out some requests, wherever they are.
+    fn take_out(&mut self, which: impl Fn(&Outgoing) -> bool) -> Vec<Outgoing> {
+        let mut copied = mem::take(&mut self.copied);
+        let mut taken = Vec::new();
+        for request in mem::take(&mut self.requests) {
+            let bytes = copied.split_to(request.copied_len());
+            if which(&request) {
+                self.bytes -= request.len();
+                taken.push(request);
+            } else {
+                self.copied.unsplit(bytes);
+                self.requests.push_back(request);
+            }
+        }
+        taken
     }
 
     /// Drops requests that nobody waits for any longer, oldest first, until a request of this length fits.
@@ -143,7 +157,17 @@ impl Queue {
     }
 
     fn remove(&mut self, index: usize) -> Option<Outgoing> {
+        let start: usize = self.requests.range(..index).map(Outgoing::copied_len).sum();
         let removed = self.requests.remove(index)?;
+        let len = removed.copied_len();
+        // The shorter part moves: most that are removed are the oldest.
+        if start <= self.copied.len() / 2 {
+            self.copied.copy_within(..start, len);
+            self.copied.advance(len);
+        } else {
+            self.copied.copy_within(start + len.., start);
+            self.copied.truncate(self.copied.len() - len);
+        }
         self.bytes -= removed.len();
         Some(removed)
     }
@@ -171,12 +195,23 @@ impl Queue {
         self.earliest = Some(earliest);
     }
 
-    fn append(&mut self, request: Outgoing) {
-        self.add(&request);
-        self.requests.push_back(request);
+    fn append(&mut self, request: &mut Outgoing) {
+        self.add(request);
+        let body = match &mut request.body {
+            Body::Short(message) => {
+                self.copied.extend_from_slice(message);
+                Body::Copied(message.len())
+            }
+            Body::Shared(message) if message.len() < LARGE => {
+                self.copied.extend_from_slice(message);
+                Body::Copied(message.len())
+            }
+            body => body.share(),
+        };
+        self.requests.push_back(Outgoing { body, ..*request });
     }
 
-    fn replace_oldest(&mut self, request: Outgoing) -> Push {
+    fn replace_oldest(&mut self, request: &mut Outgoing) -> Push {
         let mut dropped = Vec::new();
         let mut waker = None;
         while !self.fits(request.len()) {
@@ -190,7 +225,7 @@ impl Queue {
             self.append(request);
             waker = self.driver.take();
         } else {
-            dropped.push(request);
+            dropped.push(request.without_body());
         }
         self.counts.dropped += dropped.len() as u64;
         Push::Dropped(dropped, waker)
@@ -209,25 +244,48 @@ impl Queue {
         self.driver.take()
     }
 
+    /// The size of the requests that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn reply_bytes(&self) -> usize {
         self.replies.len()
     }
 
-    /// Takes the replies that wait. As much room is made for the next ones.
+    /// Takes the replies that wait.
     pub(crate) fn take_replies(&mut self) -> BytesMut {
-        if self.replies.is_empty() {
-            return BytesMut::new();
-        }
-        let room = self.replies.len().min(MAX_ROOM);
-        mem::replace(&mut self.replies, BytesMut::with_capacity(room))
+        self.replies.split()
     }
 
-    /// Takes the request at the front if it is at most `room` long, or if `any` length will do.
-    pub(crate) fn pop(&mut self, room: usize, any: bool) -> Option<Outgoing> {
-        if self.requests.front()?.len() > room && !any {
-            return None;
+    /// Takes the requests at the front that are at most `room` long in all; the first even if it is longer, if `any` length
+    /// will do. Gives the bytes of those that were copied.
+    pub(crate) fn take(&mut self, room: usize, any: bool, taken: &mut VecDeque<Outgoing>) -> BytesMut {
+        let (bytes, copied) = if self.bytes <= room && taken.is_empty() {
+            mem::swap(&mut self.requests, taken);
+            (self.bytes, self.copied.split())
+        } else {
+            let (mut bytes, mut copied) = (0, 0);
+            while let Some(request) = self.requests.front()
+                && (any && taken.is_empty() || bytes + request.len() <= room)
+            {
+                bytes += request.len();
+                copied += request.copied_len();
+                taken.extend(self.requests.pop_front());
+            }
+            (bytes, self.copied.split_to(copied))
+        };
+        self.bytes -= bytes;
+        self.counts.sent += taken.len() as u64;
+        copied
+    }
+
+    /// Takes the request at the front.
+    pub(crate) fn pop(&mut self) -> Option<Outgoing> {
+        let mut request = self.requests.pop_front()?;
+        if let Body::Copied(len) = request.body {
+            request.body = Body::Short(self.copied.split_to(len));
         }
-        let request = self.requests.pop_front()?;
         self.bytes -= request.len();
         self.counts.sent += 1;
         Some(request)
@@ -240,12 +298,15 @@ impl Queue {
     }
 
     /// Puts requests that were sent back in front of all others, in their order.
-    pub(crate) fn requeue(&mut self, requests: impl DoubleEndedIterator<Item = Outgoing>) {
-        for request in requests.rev() {
+    pub(crate) fn requeue(&mut self, requests: impl Iterator<Item = Outgoing>) {
+        let (waiting, copied) = (mem::take(&mut self.requests), mem::take(&mut self.copied));
+        for mut request in requests {
             self.counts.sent -= 1;
-            self.add(&request);
-            self.requests.push_front(Outgoing { sent_before: true, ..request });
+            request.sent_before = true;
+            self.append(&mut request);
         }
+        self.requests.extend(waiting);
+        self.copied.unsplit(copied);
     }
 
     /// Withdraws a request that was not sent yet.
@@ -264,10 +325,9 @@ impl Queue {
             return Vec::new();
         }
         self.admission = Admission::Down(source);
-        let (kept, failed) =
-            mem::take(&mut self.requests).into_iter().partition(|request| request.wait_for_ready);
-        self.requests = kept;
-        self.take_failed(failed)
+        let failed = self.take_out(|request| !request.wait_for_ready);
+        self.counts.failed += failed.len() as u64;
+        failed
     }
 
     pub(crate) fn go_up(&mut self) {
@@ -286,14 +346,9 @@ impl Queue {
     pub(crate) fn clear(&mut self) -> Vec<Outgoing> {
         self.gone = true;
         self.replies.clear();
-        let failed = mem::take(&mut self.requests);
-        self.take_failed(failed)
-    }
-
-    fn take_failed(&mut self, failed: VecDeque<Outgoing>) -> Vec<Outgoing> {
+        let failed = self.take_out(|_| true);
         self.counts.failed += failed.len() as u64;
-        self.bytes = self.requests.iter().map(Outgoing::len).sum();
-        failed.into()
+        failed
     }
 
     /// The driver is at work and looks at the queue before it waits again: it need not be woken.

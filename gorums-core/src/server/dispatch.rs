@@ -139,6 +139,11 @@ impl Dispatcher {
         progress
     }
 
+    /// Whether a request waits and it is its turn.
+    pub(crate) fn may_start(&self) -> bool {
+        !self.waiting.is_empty() && self.after.is_empty() && self.has_turn()
+    }
+
     /// Whether the next request may start.
     fn has_turn(&self) -> bool {
         self.session.turn() == self.next
@@ -161,7 +166,8 @@ impl Dispatcher {
                 let metadata = message.with_metadata().map_or(Metadata::None, Metadata::Encoded);
                 (Payload::Encoded(message.into_payload()), deadline, metadata)
             }
-            Content::Local(LocalRequest { payload, deadline, metadata, .. }) => {
+            Content::Local(request) => {
+                let LocalRequest { payload, deadline, metadata, .. } = *request;
                 (payload, deadline, metadata.map_or(Metadata::None, Metadata::Local))
             }
             Content::Cancelled => return,

@@ -31,7 +31,7 @@ pub(crate) struct Request {
 pub(crate) enum Content {
     Received(Message),
     /// From a caller in this process.
-    Local(LocalRequest),
+    Local(Box<LocalRequest>),
     /// Cancelled before its turn.
     Cancelled,
 }

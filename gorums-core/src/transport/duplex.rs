@@ -15,6 +15,8 @@ use crate::transport::TransportError;
 pub(crate) struct Duplex {
     sink: SendStream<Bytes>,
     source: Source,
+    /// Room that was asked for and not used.
+    asked: usize,
 }
 
 enum Source {
@@ -32,11 +34,11 @@ pub(crate) enum Received {
 
 impl Duplex {
     pub(crate) fn opened(sink: SendStream<Bytes>, response: ResponseFuture) -> Self {
-        Self { sink, source: Source::AwaitsHeaders(response) }
+        Self { sink, source: Source::AwaitsHeaders(response), asked: 0 }
     }
 
     pub(crate) fn accepted(sink: SendStream<Bytes>, source: RecvStream) -> Self {
-        Self { sink, source: Source::Open(source) }
+        Self { sink, source: Source::Open(source), asked: 0 }
     }
 
     /// How many bytes can be sent now, if there are more than `above`. Asks for room for up to `wanted`.
@@ -47,6 +49,7 @@ impl Duplex {
         wanted: usize,
     ) -> Poll<Result<usize, TransportError>> {
         loop {
+            self.asked = wanted;
             self.sink.reserve_capacity(wanted);
             let room = self.sink.capacity();
             if room > above {
@@ -62,7 +65,9 @@ impl Duplex {
 
     /// Asks for no more room than has been used.
     pub(crate) fn give_room_back(&mut self) {
-        self.sink.reserve_capacity(0);
+        if std::mem::take(&mut self.asked) > 0 {
+            self.sink.reserve_capacity(0);
+        }
     }
 
     /// An error once the stream was reset or its connection has ended.
@@ -76,6 +81,7 @@ impl Duplex {
 
     /// Sends bytes for which there is room.
     pub(crate) fn send(&mut self, data: Bytes) -> Result<(), TransportError> {
+        self.asked = self.asked.saturating_sub(data.len());
         Ok(self.sink.send_data(data, false)?)
     }
 

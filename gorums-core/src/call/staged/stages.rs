@@ -18,7 +18,7 @@ use crate::channel::queue::{Awaits, Body};
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
 use crate::router::entry::Mode;
-use crate::wire::{self, Frame};
+use crate::wire;
 
 /// Why there is nothing to tell of a node.
 #[derive(Debug, thiserror::Error)]
@@ -134,20 +134,20 @@ impl<Req, Resp> Stages<Req, Resp> {
             let own = self.own.get(target).filter(|own| !own.is_shared());
             let body = match own {
                 own if node.channel().is_local() => self.description.local(id, timing, own),
-                Some(own) => Body::Encoded(self.description.encode(id, timing, Some(own))),
-                None => Body::Encoded(shared.get_or_insert_with(|| self.shared_frame(id, timing)).clone()),
+                Some(own) => self.description.encode(id, timing, Some(own)),
+                None => shared.get_or_insert_with(|| self.shared(id, timing)).clone(),
             };
-            offer_or_fail(node, self.description.outgoing(id, body, Awaits::Reply, timing), now);
+            offer_or_fail(node, &mut self.description.outgoing(id, body, Awaits::Reply, timing), now);
         }
     }
 
-    /// The frame for all nodes that have none of their own. The message is encoded once, and copied behind a new head when
+    /// What all nodes get that get nothing of their own. The message is encoded once, and copied behind a new head when
     /// less time is left.
-    fn shared_frame(&mut self, id: MessageId, timing: Timing) -> Frame {
+    fn shared(&mut self, id: MessageId, timing: Timing) -> Body {
         let Description { method, request, options, .. } = &self.description;
         let message = self.message.get_or_insert_with(|| method.request.encoded(request));
         let outline = self.description.outline(id, timing, options.metadata.as_deref());
-        Frame::encode(outline.encoded_len(message.len()), |buf| {
+        Body::encode(outline.encoded_len(message.len()), |buf| {
             wire::encode(buf, &outline, message.len(), |buf| buf.extend_from_slice(message));
         })
     }

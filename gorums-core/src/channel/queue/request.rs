@@ -1,13 +1,14 @@
 //! A request that waits to be written, and what may be said of queues.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use crate::id::MessageId;
 use crate::payload::Payload;
-use crate::wire::Frame;
 
 /// How much may wait to be written to one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +56,54 @@ pub(crate) enum Awaits {
     NoLonger,
 }
 
-/// What a request says.
+/// A message from this length on is shared by the queues of all nodes; a shorter one is copied into each, which costs less
+/// than memory that several threads count the users of.
+pub(crate) const LARGE: usize = 16 << 10;
+
+thread_local! {
+    /// Where short messages are encoded.
+    static SCRATCH: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// What a request says: the message with its prefix.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    /// The message with its prefix.
-    Encoded(Frame),
+    Short(BytesMut),
+    Shared(Bytes),
+    /// So many bytes that the queue has copied.
+    Copied(usize),
     /// For a handler of this process.
-    Local(LocalRequest),
+    Local(Box<LocalRequest>),
+}
+
+impl Body {
+    /// The message that `encode` writes, which is `len` long.
+    pub(crate) fn encode(len: usize, encode: impl FnOnce(&mut BytesMut)) -> Self {
+        if len >= LARGE {
+            let mut message = BytesMut::with_capacity(len);
+            encode(&mut message);
+            return Self::Shared(message.freeze());
+        }
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        encode(&mut scratch);
+        Self::Short(scratch)
+    }
+
+    /// What a queue keeps of a message that it does not copy.
+    pub(crate) fn share(&mut self) -> Self {
+        match self {
+            Self::Shared(message) => Self::Shared(message.clone()),
+            body => std::mem::replace(body, Self::Copied(0)),
+        }
+    }
+
+    /// Keeps the memory for the next message of this thread.
+    pub(crate) fn recycle(self) {
+        if let Self::Short(scratch) = self {
+            SCRATCH.set(scratch);
+        }
+    }
 }
 
 /// A request that stays in the process.
@@ -95,9 +137,21 @@ impl Outgoing {
     /// The length of the message with its prefix.
     pub(crate) fn len(&self) -> usize {
         match &self.body {
-            Body::Encoded(frame) => frame.len(),
+            Body::Short(message) => message.len(),
+            Body::Shared(message) => message.len(),
+            Body::Copied(len) => *len,
             Body::Local(request) => request.len,
         }
+    }
+
+    /// How many of its bytes the queue has copied.
+    pub(crate) fn copied_len(&self) -> usize {
+        if let Body::Copied(len) = self.body { len } else { 0 }
+    }
+
+    /// The same request, of which only the facts are needed any more.
+    pub(crate) fn without_body(&self) -> Self {
+        Self { body: Body::Copied(0), ..*self }
     }
 
     /// Whether it may give way to a newer one.

@@ -1,4 +1,3 @@
-use crate::wire::Frame;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,7 +8,7 @@ use crate::id::Initiator;
 fn request(id: u64, len: usize) -> Outgoing {
     Outgoing {
         id: MessageId::new(Initiator::Client, id),
-        body: Body::Encoded(Frame::encode(len, |buf| buf.resize(len, 0))),
+        body: Body::encode(len, |buf| buf.resize(len, id as u8)),
         deadline: Instant::now() + Duration::from_secs(1),
         awaits: Awaits::Nothing,
         overflow: Overflow::Fail,
@@ -20,7 +19,7 @@ fn request(id: u64, len: usize) -> Outgoing {
 }
 
 fn ids(queue: &mut Queue) -> Vec<u64> {
-    std::iter::from_fn(|| queue.pop(usize::MAX, true)).map(|request| request.id.sequence()).collect()
+    std::iter::from_fn(|| queue.pop()).map(|request| request.id.sequence()).collect()
 }
 
 fn limits(messages: usize, bytes: usize) -> QueueLimits {
@@ -30,10 +29,10 @@ fn limits(messages: usize, bytes: usize) -> QueueLimits {
 #[test]
 fn one_oversized_request_is_taken_when_nothing_waits() {
     let mut queue = Queue::new(limits(10, 100));
-    assert!(matches!(queue.push(request(1, 1_000), Instant::now()), Push::Queued(_)));
+    assert!(matches!(queue.push(&mut request(1, 1_000), Instant::now()), Push::Queued(_)));
     assert!(matches!(
-        queue.push(request(2, 1), Instant::now()),
-        Push::Refused(_, NodeErrorKind::QueueFull, _)
+        queue.push(&mut request(2, 1), Instant::now()),
+        Push::Refused(NodeErrorKind::QueueFull, _)
     ));
     assert_eq!(ids(&mut queue), [1]);
 }
@@ -41,11 +40,11 @@ fn one_oversized_request_is_taken_when_nothing_waits() {
 #[test]
 fn drop_oldest_spares_requests_that_await_a_reply() {
     let mut queue = Queue::new(limits(3, 1_000));
-    queue.push(Outgoing { awaits: Awaits::Reply, ..request(1, 1) }, Instant::now());
-    queue.push(request(2, 1), Instant::now());
-    queue.push(request(3, 1), Instant::now());
-    let newest = Outgoing { overflow: Overflow::DropOldest, ..request(4, 1) };
-    let Push::Dropped(dropped, _) = queue.push(newest, Instant::now()) else { panic!("not dropped") };
+    queue.push(&mut Outgoing { awaits: Awaits::Reply, ..request(1, 1) }, Instant::now());
+    queue.push(&mut request(2, 1), Instant::now());
+    queue.push(&mut request(3, 1), Instant::now());
+    let mut newest = Outgoing { overflow: Overflow::DropOldest, ..request(4, 1) };
+    let Push::Dropped(dropped, _) = queue.push(&mut newest, Instant::now()) else { panic!("not dropped") };
     assert_eq!(dropped[0].id.sequence(), 2);
     assert_eq!(ids(&mut queue), [1, 3, 4]);
 }
@@ -53,10 +52,10 @@ fn drop_oldest_spares_requests_that_await_a_reply() {
 #[test]
 fn drop_oldest_drops_itself_when_nothing_else_may_go() {
     let mut queue = Queue::new(limits(1, 1_000));
-    queue.push(Outgoing { awaits: Awaits::Reply, ..request(1, 1) }, Instant::now());
-    let newest = Outgoing { overflow: Overflow::DropOldest, ..request(2, 1) };
+    queue.push(&mut Outgoing { awaits: Awaits::Reply, ..request(1, 1) }, Instant::now());
+    let mut newest = Outgoing { overflow: Overflow::DropOldest, ..request(2, 1) };
     assert!(
-        matches!(queue.push(newest, Instant::now()), Push::Dropped(dropped, _) if dropped[0].id.sequence() == 2)
+        matches!(queue.push(&mut newest, Instant::now()), Push::Dropped(dropped, _) if dropped[0].id.sequence() == 2)
     );
     assert_eq!(ids(&mut queue), [1]);
 }
@@ -65,13 +64,13 @@ fn drop_oldest_drops_itself_when_nothing_else_may_go() {
 fn what_nobody_waits_for_any_longer_gives_way() {
     let mut queue = Queue::new(limits(3, 1_000));
     for id in 1..=3 {
-        queue.push(Outgoing { awaits: Awaits::Reply, ..request(id, 1) }, Instant::now());
+        queue.push(&mut Outgoing { awaits: Awaits::Reply, ..request(id, 1) }, Instant::now());
     }
     queue.leave(MessageId::new(Initiator::Client, 2));
-    assert!(matches!(queue.push(request(4, 1), Instant::now()), Push::Queued(_)));
+    assert!(matches!(queue.push(&mut request(4, 1), Instant::now()), Push::Queued(_)));
     assert!(matches!(
-        queue.push(request(5, 1), Instant::now()),
-        Push::Refused(_, NodeErrorKind::QueueFull, _)
+        queue.push(&mut request(5, 1), Instant::now()),
+        Push::Refused(NodeErrorKind::QueueFull, _)
     ));
     assert_eq!(queue.counts().dropped, 1);
     assert_eq!(ids(&mut queue), [1, 3, 4]);
@@ -81,20 +80,20 @@ fn what_nobody_waits_for_any_longer_gives_way() {
 fn expired_requests_behind_a_lasting_one_make_room() {
     let mut queue = Queue::new(limits(3, 1_000));
     let now = Instant::now();
-    queue.push(Outgoing { deadline: now + Duration::from_secs(86_400), ..request(1, 1) }, now);
-    queue.push(request(2, 1), now);
-    queue.push(request(3, 1), now);
-    assert!(matches!(queue.push(request(4, 1), now + Duration::from_secs(10)), Push::Queued(_)));
+    queue.push(&mut Outgoing { deadline: now + Duration::from_secs(86_400), ..request(1, 1) }, now);
+    queue.push(&mut request(2, 1), now);
+    queue.push(&mut request(3, 1), now);
+    assert!(matches!(queue.push(&mut request(4, 1), now + Duration::from_secs(10)), Push::Queued(_)));
 }
 
 #[test]
 fn what_is_sent_again_comes_before_what_is_new() {
     let mut queue = Queue::new(QueueLimits::default());
     for id in 1..=4 {
-        queue.push(request(id, 1), Instant::now());
+        queue.push(&mut request(id, 1), Instant::now());
     }
-    let sent: Vec<_> = (0..3).filter_map(|_| queue.pop(usize::MAX, false)).collect();
-    queue.push(request(5, 1), Instant::now());
+    let sent: Vec<_> = (0..3).filter_map(|_| queue.pop()).collect();
+    queue.push(&mut request(5, 1), Instant::now());
     queue.requeue(sent.into_iter().skip(1));
     assert_eq!(ids(&mut queue), [2, 3, 4, 5]);
 }
@@ -102,25 +101,28 @@ fn what_is_sent_again_comes_before_what_is_new() {
 #[test]
 fn a_node_that_is_down_keeps_only_what_wants_to_wait() {
     let mut queue = Queue::new(QueueLimits::default());
-    queue.push(request(1, 1), Instant::now());
-    queue.push(Outgoing { wait_for_ready: true, ..request(2, 1) }, Instant::now());
+    queue.push(&mut request(1, 1), Instant::now());
+    queue.push(&mut Outgoing { wait_for_ready: true, ..request(2, 1) }, Instant::now());
     let failed = queue.go_down(None);
     assert_eq!(failed.iter().map(|request| request.id.sequence()).collect::<Vec<_>>(), [1]);
     assert!(matches!(
-        queue.push(request(3, 1), Instant::now()),
-        Push::Refused(_, NodeErrorKind::Unavailable, _)
+        queue.push(&mut request(3, 1), Instant::now()),
+        Push::Refused(NodeErrorKind::Unavailable, _)
     ));
     queue.go_up();
-    queue.push(request(4, 1), Instant::now());
+    queue.push(&mut request(4, 1), Instant::now());
     assert_eq!(ids(&mut queue), [2, 4]);
 }
 
 #[test]
 fn a_closed_queue_takes_nothing_and_keeps_what_waits() {
     let mut queue = Queue::new(QueueLimits::default());
-    queue.push(request(1, 1), Instant::now());
+    queue.push(&mut request(1, 1), Instant::now());
     queue.close();
-    assert!(matches!(queue.push(request(2, 1), Instant::now()), Push::Refused(_, NodeErrorKind::Closed, _)));
+    assert!(matches!(
+        queue.push(&mut request(2, 1), Instant::now()),
+        Push::Refused(NodeErrorKind::Closed, _)
+    ));
     queue.go_up();
     queue.go_down(None);
     assert!(queue.is_closed());
@@ -171,16 +173,23 @@ proptest! {
             match step {
                 Step::Push { len, overflow, wait_for_ready, awaits } => {
                     next += 1;
-                    queue.push(Outgoing { awaits, overflow, wait_for_ready, ..request(next, len) }, Instant::now());
+                    queue.push(&mut Outgoing { awaits, overflow, wait_for_ready, ..request(next, len) }, Instant::now());
                 }
                 Step::Pop { room, any, unsent, requeue } => {
-                    if let Some(request) = queue.pop(room, any) {
-                        prop_assert!(any || request.len() <= room);
-                        if unsent {
-                            queue.unsent();
-                        } else if requeue {
-                            queue.requeue(std::iter::once(request));
-                        }
+                    let mut taken = VecDeque::new();
+                    let mut copied = queue.take(room, any, &mut taken);
+                    let bytes: usize = taken.iter().map(Outgoing::len).sum();
+                    prop_assert!(bytes <= room || any && taken.len() == 1);
+                    for request in &mut taken {
+                        let message = copied.split_to(request.copied_len()).freeze();
+                        prop_assert!(message.iter().all(|byte| *byte == request.id.sequence() as u8));
+                        request.body = Body::Shared(message);
+                    }
+                    prop_assert!(copied.is_empty());
+                    if unsent {
+                        (0..taken.len()).for_each(|_| queue.unsent());
+                    } else if requeue {
+                        queue.requeue(taken.into_iter());
                     }
                 }
                 Step::Withdraw(id) => {
@@ -199,6 +208,7 @@ proptest! {
             prop_assert!(waiting.is_sorted());
             let bytes: usize = queue.requests.iter().map(Outgoing::len).sum();
             prop_assert_eq!(counts.queued_bytes as usize, bytes);
+            prop_assert_eq!(queue.copied.len(), bytes);
         }
     }
 }

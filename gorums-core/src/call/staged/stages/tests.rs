@@ -7,6 +7,7 @@ use prost::Message;
 use tokio::time::advance;
 
 use super::*;
+use crate::channel::queue::Queue;
 use crate::configuration::{Configuration, QuorumTarget};
 use crate::id::MessageId;
 use crate::method::{CallType, Method};
@@ -19,7 +20,7 @@ const MS: Duration = Duration::from_millis(1);
 fn hand_over(nodes: &Configuration) -> (Vec<u32>, Option<MessageId>) {
     let (mut got, mut id) = (Vec::new(), None);
     for node in nodes {
-        if let Some(request) = node.channel().with_queue(|queue| queue.pop(usize::MAX, true)) {
+        if let Some(request) = node.channel().with_queue(Queue::pop) {
             assert!(nodes.pool().pending().sent(request.id, node.channel().ordinal(), 1));
             got.push(node.id().get());
             id = Some(request.id);
@@ -86,9 +87,9 @@ async fn the_message_is_encoded_once_and_the_head_says_how_much_time_is_left() {
     advance(10 * MS).await;
     assert!(call.as_mut().now_or_never().is_none());
     for (node, left) in nodes.iter().zip([1_000, 990, 990]) {
-        let request = node.channel().with_queue(|queue| queue.pop(usize::MAX, true)).unwrap();
-        let Body::Encoded(frame) = request.body else { panic!("a node elsewhere gets an encoded request") };
-        let envelope = wire::Envelope::from_message(frame.into_bytes().slice(wire::PREFIX..)).unwrap();
+        let request = node.channel().with_queue(Queue::pop).unwrap();
+        let Body::Short(message) = request.body else { panic!("a node elsewhere gets an encoded request") };
+        let envelope = wire::Envelope::from_message(message.freeze().slice(wire::PREFIX..)).unwrap();
         assert_eq!(envelope.timeout(), Some(left * MS));
         assert_eq!(envelope.payload, "ask".to_owned().encode_to_vec());
         assert_eq!(envelope.method_name(), "test.Ask");
