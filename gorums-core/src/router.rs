@@ -53,7 +53,7 @@ impl MessageRouter {
         if id.initiator() == self.own {
             self.reply(id, message, now);
             self.waste(size);
-        } else if message.method() == wire::CANCEL {
+        } else if message.method_bytes() == wire::CANCEL.as_bytes() {
             if let Some(dispatcher) = &mut self.dispatcher {
                 dispatcher.cancel(id);
             }

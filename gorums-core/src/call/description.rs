@@ -17,7 +17,7 @@ use crate::error::{Fault, NodeError, NodeErrorKind};
 use crate::id::MessageId;
 use crate::method::Method;
 use crate::node::{Node, Targets};
-use crate::router::entry::{Entry, Mode, RawReplies, RawReply};
+use crate::router::entry::{Entry, Mode, RawReply};
 use crate::server::nested;
 use crate::wire;
 
@@ -145,7 +145,7 @@ impl<Req, Resp> Description<Req, Resp> {
             caller,
             streaming,
             reached: false,
-            refused: RawReplies::new(),
+            refused: Vec::new(),
             closed: None,
             interceptors: chain.map(|chain| chain as Box<dyn ReplyChain<Resp>>),
         };

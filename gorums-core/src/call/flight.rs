@@ -31,7 +31,7 @@ pub(crate) struct Call<Resp> {
     pub(super) streaming: bool,
     /// The call has succeeded: what other nodes still do for it is to be left alone.
     pub(super) reached: bool,
-    pub(super) refused: RawReplies,
+    pub(super) refused: Vec<RawReply>,
     /// What was in the table, once the call was taken out of it.
     pub(super) closed: Option<Entry>,
     /// What replies go through.
@@ -66,7 +66,7 @@ impl<Resp> Call<Resp> {
 
     pub(crate) fn look(&mut self, waker: &Waker) -> Look {
         if !self.refused.is_empty() {
-            return Look::Replies(std::mem::take(&mut self.refused));
+            return Look::Replies(self.refused.drain(..).collect());
         }
         let (Some(id), Some(pool)) = (self.id, self.pool()) else { return Look::Done };
         match pool.pending().look(id, waker) {
@@ -224,8 +224,12 @@ impl<Resp> Drop for Call<Resp> {
 impl<Resp> Call<Resp> {
     /// Removes the call everywhere.
     pub(crate) fn end(&mut self) {
-        self.close();
-        let (Some(id), Some(entry)) = (self.id.take(), self.closed.take()) else { return };
+        let Some(id) = self.id.take() else { return };
+        let entry = match self.closed.take() {
+            Some(entry) => Some(entry),
+            None => self.pool().and_then(|pool| pool.pending().remove(id)),
+        };
+        let Some(entry) = entry else { return };
         let goes_on = self.reached && !self.streaming;
         // Who asks in stages does not mean to reach all nodes.
         let stays = goes_on && !entry.is_staged();

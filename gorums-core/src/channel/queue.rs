@@ -2,15 +2,17 @@
 //!
 //! Pure: no lock, no clock, no I/O. [`Channel`](super::Channel) keeps it behind a lock.
 
+mod buffer;
 mod request;
 
 use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::time::Instant;
 
+use self::buffer::Buffer;
 pub(crate) use self::request::{Awaits, Body, LARGE, LocalRequest, Outgoing};
 pub use self::request::{Overflow, QueueCounts, QueueLimits};
 use crate::error::{NodeErrorKind, Source};
@@ -40,10 +42,10 @@ pub(crate) enum Push {
 pub(crate) struct Queue {
     limits: QueueLimits,
     /// Replies and control messages, encoded one behind the other. They pass the requests.
-    replies: BytesMut,
+    replies: Buffer,
     requests: VecDeque<Outgoing>,
     /// The requests that were copied, one behind the other.
-    copied: BytesMut,
+    copied: Buffer,
     bytes: usize,
     counts: QueueCounts,
     admission: Admission,
@@ -131,12 +133,12 @@ impl Queue {
         let mut copied = mem::take(&mut self.copied);
         let mut taken = Vec::new();
         for request in mem::take(&mut self.requests) {
-            let bytes = copied.split_to(request.copied_len());
+            let bytes = copied.take_front(request.copied_len());
             if which(&request) {
                 self.bytes -= request.len();
                 taken.push(request);
             } else {
-                self.copied.unsplit(bytes);
+                self.copied.put_back(bytes);
                 self.requests.push_back(request);
             }
         }
@@ -160,14 +162,7 @@ impl Queue {
         let start: usize = self.requests.range(..index).map(Outgoing::copied_len).sum();
         let removed = self.requests.remove(index)?;
         let len = removed.copied_len();
-        // The shorter part moves: most that are removed are the oldest.
-        if start <= self.copied.len() / 2 {
-            self.copied.copy_within(..start, len);
-            self.copied.advance(len);
-        } else {
-            self.copied.copy_within(start + len.., start);
-            self.copied.truncate(self.copied.len() - len);
-        }
+        self.copied.remove(start, len);
         self.bytes -= removed.len();
         Some(removed)
     }
@@ -199,11 +194,11 @@ impl Queue {
         self.add(request);
         let body = match &mut request.body {
             Body::Short(message) => {
-                self.copied.extend_from_slice(message);
+                self.copied.tail().extend_from_slice(message);
                 Body::Copied(message.len())
             }
             Body::Shared(message) if message.len() < LARGE => {
-                self.copied.extend_from_slice(message);
+                self.copied.tail().extend_from_slice(message);
                 Body::Copied(message.len())
             }
             body => body.share(),
@@ -237,7 +232,7 @@ impl Queue {
         if self.gone {
             return None;
         }
-        let mut whole = Whole { start: self.replies.len(), buffer: &mut self.replies, written: false };
+        let mut whole = Whole { start: self.replies.len(), buffer: self.replies.tail(), written: false };
         encode(whole.buffer);
         whole.written = true;
         drop(whole);
@@ -255,7 +250,7 @@ impl Queue {
 
     /// Takes the replies that wait.
     pub(crate) fn take_replies(&mut self) -> BytesMut {
-        self.replies.split()
+        self.replies.take()
     }
 
     /// Takes the requests at the front that are at most `room` long in all; the first even if it is longer, if `any` length
@@ -263,7 +258,7 @@ impl Queue {
     pub(crate) fn take(&mut self, room: usize, any: bool, taken: &mut VecDeque<Outgoing>) -> BytesMut {
         let (bytes, copied) = if self.bytes <= room && taken.is_empty() {
             mem::swap(&mut self.requests, taken);
-            (self.bytes, self.copied.split())
+            (self.bytes, self.copied.take())
         } else {
             let (mut bytes, mut copied) = (0, 0);
             while let Some(request) = self.requests.front()
@@ -273,7 +268,7 @@ impl Queue {
                 copied += request.copied_len();
                 taken.extend(self.requests.pop_front());
             }
-            (bytes, self.copied.split_to(copied))
+            (bytes, self.copied.take_front(copied))
         };
         self.bytes -= bytes;
         self.counts.sent += taken.len() as u64;
@@ -284,7 +279,7 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Outgoing> {
         let mut request = self.requests.pop_front()?;
         if let Body::Copied(len) = request.body {
-            request.body = Body::Short(self.copied.split_to(len));
+            request.body = Body::Short(self.copied.take_front(len));
         }
         self.bytes -= request.len();
         self.counts.sent += 1;
@@ -299,14 +294,14 @@ impl Queue {
 
     /// Puts requests that were sent back in front of all others, in their order.
     pub(crate) fn requeue(&mut self, requests: impl Iterator<Item = Outgoing>) {
-        let (waiting, copied) = (mem::take(&mut self.requests), mem::take(&mut self.copied));
+        let (waiting, copied) = (mem::take(&mut self.requests), self.copied.take());
         for mut request in requests {
             self.counts.sent -= 1;
             request.sent_before = true;
             self.append(&mut request);
         }
         self.requests.extend(waiting);
-        self.copied.unsplit(copied);
+        self.copied.put_back(copied);
     }
 
     /// Withdraws a request that was not sent yet.

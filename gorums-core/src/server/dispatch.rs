@@ -154,7 +154,9 @@ impl Dispatcher {
     fn start_one(&mut self, request: Request, now: Instant, cx: &mut Context<'_>) {
         let Request { id, content, received, .. } = request;
         let methods = self.methods.get_or_insert_with(|| self.services.methods());
-        let Some(found) = methods.find(content.method(), self.last.unwrap_or_default()) else {
+        // Most requests are of the same method as the one before.
+        let again = self.last.filter(|&last| content.is_of(methods.handler(last).name()));
+        let Some(found) = again.or_else(|| methods.find(content.method())) else {
             let status = wire::no_handler(content.method());
             self.session.reply_status(id, content.method(), &status);
             return;

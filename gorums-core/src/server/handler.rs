@@ -93,13 +93,12 @@ pub struct Methods {
 
 impl Methods {
     pub(crate) fn get(&self, name: &str) -> Option<&Handler> {
-        self.find(name, 0).map(|place| self.handler(place))
+        self.find(name).map(|place| self.handler(place))
     }
 
-    /// The place of a method, which is found at once where the last one was.
-    pub(crate) fn find(&self, name: &str, last: usize) -> Option<usize> {
-        let again = self.table.get(last).is_some_and(|handler| handler.name() == name);
-        if again { Some(last) } else { self.places.get(name).copied() }
+    /// The place of a method.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
     }
 
     pub(crate) fn handler(&self, place: usize) -> &Handler {
@@ -234,7 +233,7 @@ where
     Box::new(move |context, payload, replier, running| {
         let handling = catch_unwind(AssertUnwindSafe(|| {
             let request = (method.request.open)(payload)?;
-            Ok(nested::within(&replier.request, || handle(service.clone(), context, request, &replier)))
+            Ok(replier.within(|| handle(service.clone(), context, request, &replier)))
         }));
         match handling {
             Ok(Ok(handler)) => {
@@ -280,7 +279,7 @@ impl<Req, Resp, Fut: Future> Future for Handling<Req, Resp, Fut> {
         let HandlingProjection::Running { handler, replier, method, answer } = self.as_mut().project() else {
             return Poll::Ready(());
         };
-        let poll = || nested::within(&replier.request, || handler.poll(cx));
+        let poll = || replier.within(|| handler.poll(cx));
         let polled = catch_unwind(AssertUnwindSafe(|| poll().map(|output| answer(replier, method, output))));
         match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -318,6 +317,11 @@ impl Replier {
     /// The way back that passes the interceptors by.
     fn to_caller(&self) -> Self {
         Self { outcome: None, ..self.clone() }
+    }
+
+    /// Handles the request while `run` runs. Interceptors run within the request themselves, and so do handlers in them.
+    fn within<T>(&self, run: impl FnOnce() -> T) -> T {
+        if self.outcome.is_some() { run() } else { nested::within(&self.request, run) }
     }
 
     fn session(&self) -> &Session {

@@ -330,7 +330,7 @@ pub(crate) fn intercepted(handler: Handler, interceptors: Interceptors) -> Handl
         Box::new(move |context, payload, replier, running| {
             let request = context.request().clone();
             let handling = chain.clone().run(context, payload.into_bytes(), replier);
-            *running = Some(ReusableBoxFuture::new(nested::scope(&request, handling)));
+            *running = Some(ReusableBoxFuture::new(nested::scope(request, handling)));
             true
         })
     })

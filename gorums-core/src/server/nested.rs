@@ -5,7 +5,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use futures_util::future::Either;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -30,24 +29,15 @@ struct TurnHeld {
 
 /// Handles a request for as long as `handling` runs.
 pub(crate) fn scope<F: Future>(
-    request: &Arc<Active>,
+    request: Arc<Active>,
     handling: F,
 ) -> impl Future<Output = F::Output> + use<F> {
-    if is_current(request) {
-        Either::Right(handling)
-    } else {
-        Either::Left(CURRENT.scope(request.clone(), handling))
-    }
+    CURRENT.scope(request, handling)
 }
 
 /// Handles a request while `run` runs.
 pub(crate) fn within<T>(request: &Arc<Active>, run: impl FnOnce() -> T) -> T {
-    if is_current(request) { run() } else { CURRENT.sync_scope(request.clone(), run) }
-}
-
-/// Handlers run within the scope of their interceptors, if they have any.
-fn is_current(request: &Arc<Active>) -> bool {
-    current(|current| Arc::ptr_eq(current, request).then_some(())).is_some()
+    CURRENT.sync_scope(request.clone(), run)
 }
 
 fn current<T>(ask: impl FnOnce(&Arc<Active>) -> Option<T>) -> Option<T> {

@@ -44,6 +44,15 @@ impl Content {
             Self::Cancelled => "",
         }
     }
+
+    /// Whether the method has this name.
+    pub(crate) fn is_of(&self, method: &str) -> bool {
+        match self {
+            Self::Received(message) => message.method_bytes() == method.as_bytes(),
+            Self::Local(request) => request.method == method,
+            Self::Cancelled => false,
+        }
+    }
 }
 
 #[derive(Default)]

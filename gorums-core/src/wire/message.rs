@@ -88,7 +88,8 @@ impl Message {
                 _ => fields.skip(tag, wire_type)?,
             }
         }
-        if std::str::from_utf8(&bytes[message.method.clone()]).is_err() {
+        let method = &bytes[message.method.clone()];
+        if !method.is_ascii() && std::str::from_utf8(method).is_err() {
             return Err(DecodeError::Method);
         }
         message.bytes = bytes;
@@ -101,7 +102,12 @@ impl Message {
 
     /// The method's name.
     pub(crate) fn method(&self) -> &str {
-        std::str::from_utf8(&self.bytes[self.method.clone()]).unwrap_or_default()
+        std::str::from_utf8(self.method_bytes()).unwrap_or_default()
+    }
+
+    /// The method's name, which is known to be UTF-8.
+    pub(crate) fn method_bytes(&self) -> &[u8] {
+        &self.bytes[self.method.clone()]
     }
 
     /// The remaining time that the caller gives this request, if it says so.
@@ -198,12 +204,33 @@ impl<'a> Fields<'a> {
     }
 
     /// The number and type of the next field, of which the content is to be taken then.
+    #[inline]
     fn next(&mut self) -> Result<Option<(u32, WireType)>, Malformed> {
+        // As all fields have that are known.
+        if let [key @ 0x08..=0x7f, rest @ ..] = self.rest
+            && key & 7 == WireType::LengthDelimited as u8
+        {
+            self.rest = rest;
+            return Ok(Some((u32::from(key >> 3), WireType::LengthDelimited)));
+        }
         if self.rest.is_empty() { Ok(None) } else { decode_key(&mut self.rest).map(Some) }
     }
 
     /// Where the content of a field is that has a length.
+    #[inline]
     fn content(&mut self, tag: u32, wire_type: WireType) -> Result<Range<usize>, Malformed> {
+        if let [len @ 0..=0x7f, rest @ ..] = self.rest
+            && wire_type == WireType::LengthDelimited
+            && let Some(rest) = rest.get(usize::from(*len)..)
+        {
+            let end = self.whole.len() - rest.len();
+            self.rest = rest;
+            return Ok(end - usize::from(*len)..end);
+        }
+        self.long_content(tag, wire_type)
+    }
+
+    fn long_content(&mut self, tag: u32, wire_type: WireType) -> Result<Range<usize>, Malformed> {
         check_wire_type(WireType::LengthDelimited, wire_type)?;
         let before = self.rest;
         self.skip(tag, wire_type)?;

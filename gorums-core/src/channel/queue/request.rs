@@ -56,9 +56,11 @@ pub(crate) enum Awaits {
     NoLonger,
 }
 
-/// A message from this length on is shared by the queues of all nodes; a shorter one is copied into each, which costs less
-/// than memory that several threads count the users of.
-pub(crate) const LARGE: usize = 16 << 10;
+/// A message from this length on is shared by the queues of all nodes, and is a DATA frame of its own. A shorter one is
+/// copied into each: many in one frame cost fewer system calls, and no count of users that threads share.
+pub(crate) const LARGE: usize = 128 << 10;
+/// Memory for short messages that a thread keeps.
+const KEPT: usize = 32 << 10;
 
 thread_local! {
     /// Where short messages are encoded.
@@ -100,7 +102,9 @@ impl Body {
 
     /// Keeps the memory for the next message of this thread.
     pub(crate) fn recycle(self) {
-        if let Self::Short(scratch) = self {
+        if let Self::Short(scratch) = self
+            && scratch.capacity() <= KEPT
+        {
             SCRATCH.set(scratch);
         }
     }
