@@ -5,7 +5,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, ECHO, NOTE, OnConfiguration, eventually, text, within};
+use common::{Cluster, ECHO, NOTE, OnConfiguration, OnNode, eventually, text, within};
+use futures_util::FutureExt;
 use gorums_core::{Backoff, Configuration, NodeErrorKind, Overflow, QueueLimits, QuorumErrorKind};
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -94,6 +95,28 @@ async fn after_a_full_queue() {
     // Waits for room, which the passed deadlines of the others make.
     let waited = within("room", note().overflow(Overflow::Wait).timeout(SHORT)).await.unwrap_err();
     assert_eq!(waited.kind(), QuorumErrorKind::DeadlineExceeded, "{waited}");
+    nothing_is_left(&configuration).await;
+}
+
+/// A message that is only to be queued waits for room, and neither for the hand-over nor beyond its deadline.
+#[tokio::test]
+async fn queued_messages_wait_for_room_only() {
+    let (_cluster, configuration) = with_one_down().await;
+    let down = configuration.take(3).without([1, 2]);
+    let note = || down.multicast(&NOTE, text("x")).wait_for_ready(true).overflow(Overflow::Wait);
+    for _ in 0..QueueLimits::default().messages {
+        note().timeout(2 * SHORT).queued().now_or_never().expect("there is room").unwrap();
+    }
+    assert!(note().timeout(SHORT).queued().now_or_never().is_none(), "there is no room");
+    let late = within("the deadline", note().timeout(SHORT / 2).queued()).await.unwrap_err();
+    assert_eq!(late.kind(), QuorumErrorKind::SendFailure);
+    assert!(matches!(late.nodes()[0].kind(), NodeErrorKind::DeadlineExceeded), "{late}");
+    let full = note().overflow(Overflow::Fail).queued().await.unwrap_err();
+    assert!(matches!(full.nodes()[0].kind(), NodeErrorKind::QueueFull), "{full}");
+    // The passed deadlines of the others make room.
+    within("room", note().timeout(10 * SHORT).queued()).await.unwrap();
+    let one = || down.nodes()[0].unicast(&NOTE, text("x")).wait_for_ready(true).timeout(SHORT);
+    one().queued().await.unwrap();
     nothing_is_left(&configuration).await;
 }
 

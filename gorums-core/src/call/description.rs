@@ -170,17 +170,23 @@ impl<Req, Resp> Description<Req, Resp> {
         self.targets.iter().map(|node| chain.request(node, &self.request, metadata)).collect()
     }
 
-    /// Offers the request to every node for which nobody waits. Gives back what went wrong.
-    pub(crate) fn start_unwatched(&self, own: &[Own<Req>]) -> Vec<NodeError> {
-        let mut errors = Vec::new();
+    /// Offers the request to every node for which nobody waits. Gives back what went wrong, and the requests that want to
+    /// wait until there is room for them, with the time at which they give up.
+    pub(crate) fn start_unwatched(&self, own: &[Own<Req>]) -> Unwatched {
+        let now = Instant::now();
+        let mut started = Unwatched { deadline: self.own_deadline(now), ..Unwatched::default() };
         if let Some(node) = self.targets.iter().next() {
             let id = node.channel().pool().pending().one_way_id();
-            let now = Instant::now();
-            self.offer(id, Awaits::Nothing, (self.own_deadline(now), now), own, |target, _, fault, _| {
-                errors.push(fault.of(target));
+            let waits = self.options.overflow == Overflow::Wait;
+            let timing = (started.deadline, now);
+            self.offer(id, Awaits::Nothing, timing, own, |target, _, fault, request| match request {
+                Some(request) if waits && matches!(fault.kind, NodeErrorKind::QueueFull) => {
+                    started.waiting.push((target.clone(), request.clone()));
+                }
+                _ => started.errors.push(fault.of(target)),
             });
         }
-        errors
+        started
     }
 
     fn offer(
@@ -269,6 +275,14 @@ impl<Req, Resp> Description<Req, Resp> {
     ) -> wire::Outline<'a> {
         wire::Outline { id: id.to_wire(), method: self.method.name(), timeout: timing.timeout(), metadata }
     }
+}
+
+/// What became of a one-way call for which nobody waits.
+#[derive(Default)]
+pub(crate) struct Unwatched {
+    pub(crate) errors: Vec<NodeError>,
+    pub(crate) waiting: Vec<(Node, Outgoing)>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// When a call starts, and when it ends at the latest.

@@ -5,9 +5,9 @@ use std::future::IntoFuture;
 use std::pin::pin;
 
 use futures_util::future::{BoxFuture, Either, join_all, select};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use crate::call::description::{Description, fail};
+use crate::call::description::{Description, Unwatched, fail};
 use crate::call::intercept::{Own, request_interceptors};
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
@@ -30,7 +30,12 @@ impl<Req> Description<Req, ()> {
         if waiting.is_empty() {
             return reach.await;
         }
-        let offers = join_all(waiting.into_iter().map(|(node, request)| offer_when_room(node, request)));
+        let offers = join_all(waiting.into_iter().map(async |(node, request): (Node, Outgoing)| {
+            let id = request.id;
+            if let Err(fault) = offer_when_room(&node, request).await {
+                fail(&node, id, fault);
+            }
+        }));
         match select(pin!(reach), pin!(offers)).await {
             Either::Left((result, _)) => result,
             Either::Right((_, reach)) => reach.await,
@@ -47,15 +52,42 @@ fn among_called<Req>(quorum: Quorum, own: &[Own<Req>]) -> Option<Quorum> {
     }
 }
 
-async fn offer_when_room(node: Node, mut request: Outgoing) {
+/// Offers a request to a node until it is taken, or refused for another reason than that there is no room.
+async fn offer_when_room(node: &Node, mut request: Outgoing) -> Result<(), Fault> {
     loop {
         node.channel().wait_for_room(&request).await;
         match node.channel().offer(&mut request, Instant::now()) {
             // Somebody else was faster.
             Err(fault) if matches!(fault.kind, NodeErrorKind::QueueFull) => {}
-            Err(fault) => return fail(&node, request.id, fault),
-            Ok(()) => return,
+            taken => return taken,
         }
+    }
+}
+
+impl Unwatched {
+    /// Waits until there was room for all requests that want to wait. Gives back what went wrong.
+    async fn queued(self) -> Vec<NodeError> {
+        let Self { mut errors, waiting, deadline } = self;
+        let wait = async |(node, request): (Node, Outgoing)| {
+            let late = Fault::unsent(NodeErrorKind::DeadlineExceeded, None);
+            let offer = offer_when_room(&node, request);
+            let taken = match deadline {
+                Some(deadline) => timeout_at(deadline, offer).await.unwrap_or(Err(late)),
+                None => offer.await,
+            };
+            taken.map_err(|fault| fault.of(&node))
+        };
+        if !waiting.is_empty() {
+            errors.extend(join_all(waiting.into_iter().map(wait)).await.into_iter().filter_map(Result::err));
+        }
+        errors
+    }
+
+    /// No node waits: what wants to has no room.
+    fn refused(self) -> Vec<NodeError> {
+        let full = |(node, _): &(Node, Outgoing)| Fault::unsent(NodeErrorKind::QueueFull, None).of(node);
+        let waiting: Vec<_> = self.waiting.iter().map(full).collect();
+        self.errors.into_iter().chain(waiting).collect()
     }
 }
 
@@ -94,7 +126,22 @@ impl<Req> Unicast<Req> {
     /// The message was not taken: the queue is full, the node is down or closed. A connection that breaks
     /// later goes unnoticed.
     pub fn send(self) -> Result<(), NodeError> {
-        self.description.start_unwatched(&[]).into_iter().next().map_or(Ok(()), Err)
+        self.description.start_unwatched(&[]).refused().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Queues the message, at once if there is room. If there is none and it is to [wait](Overflow::Wait), waits for that;
+    /// not, as [awaiting](Self::into_future) the call does, until it was handed to the transport. This is the way to send
+    /// many messages, as fast as the node takes them.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`send`](Self::send); [`NodeErrorKind::DeadlineExceeded`] if there was no room in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// The message was queued or not: it is withdrawn if it waits for room.
+    pub async fn queued(self) -> Result<(), NodeError> {
+        self.description.start_unwatched(&[]).queued().await.into_iter().next().map_or(Ok(()), Err)
     }
 }
 
@@ -153,12 +200,35 @@ impl<Req> Multicast<Req> {
     /// [`QuorumErrorKind::SendFailure`] if fewer nodes took the message than were asked for; it still goes to
     /// those that did. A connection that breaks later goes unnoticed.
     pub fn send(mut self) -> Result<(), QuorumError> {
-        let size = self.description.size();
         let own = self.description.own_requests();
         let Some(quorum) = among_called(self.quorum, &own) else { return Ok(()) };
-        let needed = quorum.needed(size);
-        let errors = self.description.start_unwatched(&own);
-        let taken = size - errors.len();
+        let errors = self.description.start_unwatched(&own).refused();
+        self.taken(quorum, errors)
+    }
+
+    /// Queues the message for every node, at once where there is room. Where there is none and it is to
+    /// [wait](Overflow::Wait), waits for that; not, as [awaiting](Self::into_future) the call does, until it was handed to
+    /// the transport. This is the way to send many messages, as fast as the nodes take them.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`send`](Self::send); nodes that had no room in time are [`NodeErrorKind::DeadlineExceeded`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The message was queued for the nodes that had room, and is withdrawn from the others.
+    pub async fn queued(mut self) -> Result<(), QuorumError> {
+        let own = self.description.own_requests();
+        let Some(quorum) = among_called(self.quorum, &own) else { return Ok(()) };
+        let started = self.description.start_unwatched(&own);
+        drop(own);
+        let errors = started.queued().await;
+        self.taken(quorum, errors)
+    }
+
+    fn taken(&self, quorum: Quorum, errors: Vec<NodeError>) -> Result<(), QuorumError> {
+        let size = self.description.size();
+        let (needed, taken) = (quorum.needed(size), size - errors.len());
         if size > 0 && taken >= needed {
             return Ok(());
         }
