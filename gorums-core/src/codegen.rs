@@ -6,4 +6,5 @@ pub use crate::call::{Multicast, QuorumCall, Rpc, StreamingCall, Unicast};
 pub use crate::configuration::{NodeTarget, QuorumTarget};
 pub use crate::method::{CallType, Method};
 pub use crate::server::context::ServerContext;
-pub use crate::server::handler::{Methods, Service, Updates};
+pub use crate::server::handler::{Methods, Service};
+pub use crate::server::replier::Updates;

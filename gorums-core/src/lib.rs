@@ -16,6 +16,7 @@ mod method;
 #[cfg(all(test, gorums_model))]
 mod models;
 mod node;
+mod parts;
 mod payload;
 mod pool;
 mod router;
@@ -52,8 +53,9 @@ pub use crate::node::{Node, NodeState};
 pub use crate::router::entry::MailboxOverflow;
 pub use crate::server::connect::ConnectRequest;
 pub use crate::server::context::{ServerContext, Turn};
-pub use crate::server::handler::{Methods, Service, Updates};
+pub use crate::server::handler::{Methods, Service};
 pub use crate::server::interceptor::{Interceptor, Next, Reply, ServerCall};
+pub use crate::server::replier::Updates;
 pub use crate::server::{
     BoundServer, Incoming, Server, ServerBuilder, ServerHandle, ServerStats, TcpIncoming,
 };

@@ -17,9 +17,11 @@ use crate::channel::queue::{Awaits, Body, Outgoing, Overflow, Queue, QueueLimits
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
 use crate::node::{Node, Targets};
+use crate::parts::{Part, Parts};
 use crate::payload::Payload;
 use crate::pool::Pool;
 use crate::router::entry::{Entry, Incoming, Look, Mode, Progress, RawReplies};
+use crate::sync::{AtomicUsize, Ordering::SeqCst};
 
 /// Explores every interleaving with up to three preemptions: more have not been found to show more.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
@@ -307,5 +309,29 @@ fn who_waits_for_room_hears_of_it() {
         block_on(client.channel().wait_for_room(&second));
         assert!(client.channel().offer(&mut second, Instant::now()).is_ok());
         driver.join().unwrap();
+    });
+}
+
+/// A part of a task that is woken is polled, whatever the others do.
+#[test]
+fn every_part_that_is_woken_is_polled() {
+    explore(|| {
+        let parts = Arc::new(Parts::<2>::new());
+        let woken = Arc::new([(); 2].map(|()| AtomicUsize::new(0)));
+        let wakers = [0, 1].map(|part| {
+            let (parts, woken) = (parts.clone(), woken.clone());
+            thread::spawn(move || {
+                woken[part].store(1, SeqCst);
+                parts.wake(part);
+            })
+        });
+        let mut seen = [false; 2];
+        block_on(poll_fn(|cx| {
+            parts.poll(cx, |part, _| {
+                seen[part] |= woken[part].load(SeqCst) == 1;
+                if seen == [true; 2] { Part::Ready(()) } else { Part::Waits }
+            })
+        }));
+        wakers.into_iter().for_each(|waker| waker.join().unwrap());
     });
 }

@@ -10,6 +10,7 @@ pub(crate) mod handler;
 pub(crate) mod interceptor;
 pub(crate) mod nested;
 pub(crate) mod registry;
+pub(crate) mod replier;
 pub(crate) mod services;
 pub(crate) mod session;
 pub(crate) mod tasks;

@@ -7,7 +7,7 @@ use std::sync as model;
 use std::sync::PoisonError;
 
 pub(crate) use model::MutexGuard;
-pub(crate) use model::atomic::{AtomicU64, AtomicUsize};
+pub(crate) use model::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// A mutex that ignores poisoning: no code of a user runs while one is held, and what it guards is
 /// consistent between any two statements.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::channel::Channel;
 use crate::channel::batch::Batch;
 use crate::channel::queue::{Outgoing, Queue};
+use crate::parts::Part;
 use crate::router::MessageRouter;
 use crate::transport::{Duplex, Received, TransportError, announces};
 use crate::wire::{self, Messages};
@@ -49,7 +50,10 @@ pub(crate) struct Driver {
     reserve: usize,
     drain_timeout: Duration,
     draining: Option<Pin<Box<Sleep>>>,
+    /// A batch was put off so that others may add to it.
     yielded: bool,
+    /// Other tasks are to have their turn.
+    yields: bool,
     /// The server is shutting down: no more requests are read.
     shuts_down: bool,
     /// What may happen on the stream.
@@ -97,6 +101,7 @@ impl Driver {
             drain_timeout,
             draining: None,
             yielded: false,
+            yields: false,
             shuts_down: false,
             phase: Phase::Open,
             ended: Ended::default(),
@@ -150,18 +155,21 @@ impl Driver {
     }
 
     /// Does what can be done now. Ready at the end of the stream.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Part<End> {
         self.channel.with_queue(Queue::unpark);
         for _ in 0..MAX_PASSES {
             match self.pass(cx) {
-                Err(error) => return Poll::Ready(End::Lost(error)),
-                Ok(_) if self.is_done(cx) => return Poll::Ready(End::Closed),
+                Err(error) => return Part::Ready(End::Lost(error)),
+                Ok(_) if self.is_done(cx) => return Part::Ready(End::Closed),
                 Ok(true) => {}
-                Ok(false) => return Poll::Pending,
+                Ok(false) if self.yields => {
+                    self.yields = false;
+                    return Part::Yields;
+                }
+                Ok(false) => return Part::Waits,
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Part::Yields
     }
 
     /// True if there may be more to do.
@@ -232,14 +240,13 @@ impl Driver {
                 return Ok(());
             };
             let Poll::Ready(room) = self.duplex.poll_room(cx, leave, bytes.min(BATCH) + leave)? else {
-                self.channel.with_queue(|queue| queue.park(cx.waker()));
+                self.channel.with_queue(|queue| queue.park_for_room(cx.waker()));
                 return Ok(());
             };
             if self.batch.is_empty() {
-                if self.waits_for_more(cx) {
+                if self.waits_for_more() {
                     return Ok(());
                 }
-                self.yielded = false;
                 self.batch.fill(&self.channel, room, self.reserve);
             }
             if let Some(piece) = self.batch.next(room) {
@@ -266,13 +273,10 @@ impl Driver {
     }
 
     /// Lets callers queue more before a batch is made, once.
-    fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.yielded || self.channel.pool().pending().open() <= FEW_CALLS {
-            return false;
-        }
-        self.yielded = true;
-        cx.waker().wake_by_ref();
-        true
+    fn waits_for_more(&mut self) -> bool {
+        self.yielded = !self.yielded && self.channel.pool().pending().open() > FEW_CALLS;
+        self.yields = self.yielded;
+        self.yielded
     }
 
     /// Whether the stream has come to its end in good order.

@@ -18,6 +18,7 @@ use crate::channel::queue::{Outgoing, Queue};
 use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::Initiator;
+use crate::parts::{Part, Parts};
 use crate::router::MessageRouter;
 use crate::transport::{self, ClientConnection, Opened, Opening, TransportError};
 
@@ -156,7 +157,14 @@ impl Outbound {
         let dispatcher = self.handling.as_ref().map(|handling| handling.dispatcher(certificates));
         let router = MessageRouter::new(self.channel.clone(), Initiator::Client, dispatcher);
         let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router).hold();
-        let mut stream = Stream { driver, connection, keepalive, channel: self.channel.clone(), up: false };
+        let mut stream = Stream {
+            parts: Parts::new(),
+            driver,
+            connection,
+            keepalive,
+            channel: self.channel.clone(),
+            up: false,
+        };
         let closing = self.channel.pool().closing().clone();
         let end = {
             let run = poll_fn(|cx| stream.poll(cx));
@@ -238,6 +246,7 @@ impl Outbound {
 
 /// A connection and the stream on it, in one task.
 struct Stream {
+    parts: Parts<3>,
     driver: Driver,
     connection: ClientConnection,
     keepalive: Option<Keepalive>,
@@ -246,46 +255,44 @@ struct Stream {
     up: bool,
 }
 
+/// The parts of the task, in order.
+const KEEPALIVE: usize = 0;
+const DRIVER: usize = 1;
+const CONNECTION: usize = 2;
+
 impl Stream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        if let Some(keepalive) = &mut self.keepalive
-            && let Poll::Ready(error) = keepalive.poll_dead(cx)
-        {
-            return Poll::Ready(End::Lost(error));
-        }
-        self.look_for_peer();
-        if let Poll::Ready(end) = self.driver.poll(cx) {
-            return Poll::Ready(end);
-        }
-        if self.look_for_peer()
-            && let Poll::Ready(end) = self.driver.poll(cx)
-        {
-            return Poll::Ready(end);
-        }
-        match Pin::new(&mut self.connection).poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(ended) => {
-                // What arrived together with the end is taken first.
-                if let Poll::Ready(end) = self.driver.poll(cx) {
-                    return Poll::Ready(end);
-                }
-                Poll::Ready(End::Lost(ended.err().map_or(TransportError::Ended, Into::into)))
+        let Self { parts, driver, connection, keepalive, channel, up } = self;
+        parts.poll(cx, |part, cx| {
+            let polled = match part {
+                KEEPALIVE => match keepalive.as_mut().map(|keepalive| keepalive.poll_dead(cx)) {
+                    Some(Poll::Ready(error)) => Part::Ready(End::Lost(error)),
+                    _ => Part::Waits,
+                },
+                DRIVER => driver.poll(cx),
+                CONNECTION.. => match Pin::new(&mut *connection).poll(cx) {
+                    Poll::Pending => Part::Waits,
+                    // What arrived together with the end is taken first.
+                    Poll::Ready(ended) => match driver.poll(cx) {
+                        Part::Ready(end) => Part::Ready(end),
+                        _ => Part::Ready(End::Lost(ended.err().map_or(TransportError::Ended, Into::into))),
+                    },
+                },
+            };
+            if !*up && (driver.answered() || keepalive.as_ref().is_none_or(Keepalive::has_pong)) {
+                *up = true;
+                let_requests_go(driver, channel);
+                parts.wake(DRIVER);
             }
-        }
+            polled
+        })
     }
+}
 
-    /// Lets requests go once the peer has shown that it is there: a host that accepts connections and is dead
-    /// otherwise must not swallow them. True if it has just done so.
-    fn look_for_peer(&mut self) -> bool {
-        let heard = self.driver.answered() || self.keepalive.as_ref().is_none_or(Keepalive::has_pong);
-        if self.up || !heard {
-            return false;
-        }
-        self.up = true;
-        self.driver.open();
-        self.channel.with_queue(Queue::go_up);
-        self.channel.set_connectivity(Connectivity::Up);
-        self.channel.take_sighting();
-        true
-    }
+/// The peer has shown that it is there: a host that accepts connections and is dead otherwise must not swallow requests.
+fn let_requests_go(driver: &mut Driver, channel: &Channel) {
+    driver.open();
+    channel.with_queue(Queue::go_up);
+    channel.set_connectivity(Connectivity::Up);
+    channel.take_sighting();
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use self::buffer::Buffer;
@@ -17,6 +17,10 @@ pub(crate) use self::request::{Awaits, Body, LARGE, LocalRequest, Outgoing};
 pub use self::request::{Overflow, QueueCounts, QueueLimits};
 use crate::error::{NodeErrorKind, Source};
 use crate::id::MessageId;
+
+/// While so many bytes wait one behind the other, further requests wait each on its own: they are cheap to remove, which a
+/// queue that is not emptied needs more than short ways.
+const BACKLOG: usize = 256 << 10;
 
 #[derive(Debug, Default)]
 enum Admission {
@@ -50,6 +54,8 @@ pub(crate) struct Queue {
     counts: QueueCounts,
     admission: Admission,
     driver: Option<Waker>,
+    /// The driver waits until the peer takes more. It hears of that elsewhere, and further requests need not wake it.
+    waits_for_room: bool,
     /// No request that waits expires before this.
     earliest: Option<Instant>,
     /// The stream is gone, and with it the way for replies.
@@ -103,7 +109,7 @@ impl Queue {
         }
         if self.fits(request.len()) {
             self.append(request);
-            return Push::Queued(self.driver.take());
+            return Push::Queued(self.wake_for_request());
         }
         match request.overflow {
             Overflow::DropNewest => {
@@ -192,12 +198,14 @@ impl Queue {
 
     fn append(&mut self, request: &mut Outgoing) {
         self.add(request);
+        let is_long = self.copied.len() >= BACKLOG;
         let body = match &mut request.body {
+            Body::Short(message) if is_long => Body::Shared(Bytes::copy_from_slice(message)),
             Body::Short(message) => {
                 self.copied.tail().extend_from_slice(message);
                 Body::Copied(message.len())
             }
-            Body::Shared(message) if message.len() < LARGE => {
+            Body::Shared(message) if message.len() < LARGE && !is_long => {
                 self.copied.tail().extend_from_slice(message);
                 Body::Copied(message.len())
             }
@@ -218,7 +226,7 @@ impl Queue {
         }
         if self.fits(request.len()) {
             self.append(request);
-            waker = self.driver.take();
+            waker = self.wake_for_request();
         } else {
             dropped.push(request.without_body());
         }
@@ -232,10 +240,7 @@ impl Queue {
         if self.gone {
             return None;
         }
-        let mut whole = Whole { start: self.replies.len(), buffer: self.replies.tail(), written: false };
-        encode(whole.buffer);
-        whole.written = true;
-        drop(whole);
+        self.replies.append(encode);
         self.driver.take()
     }
 
@@ -349,6 +354,17 @@ impl Queue {
     /// The driver is at work and looks at the queue before it waits again: it need not be woken.
     pub(crate) fn unpark(&mut self) {
         self.driver = None;
+        self.waits_for_room = false;
+    }
+
+    /// The driver waits until the peer takes more, and else to be woken for other things than requests.
+    pub(crate) fn park_for_room(&mut self, waker: &Waker) {
+        self.park(waker);
+        self.waits_for_room = true;
+    }
+
+    fn wake_for_request(&mut self) -> Option<Waker> {
+        if self.waits_for_room { None } else { self.driver.take() }
     }
 
     /// The driver has nothing to do and waits to be woken.
@@ -360,21 +376,6 @@ impl Queue {
 
     pub(crate) fn wake(&mut self) -> Option<Waker> {
         self.driver.take()
-    }
-}
-
-/// A message that is being written into a buffer: all of it, or nothing if that panics.
-struct Whole<'a> {
-    buffer: &'a mut BytesMut,
-    start: usize,
-    written: bool,
-}
-
-impl Drop for Whole<'_> {
-    fn drop(&mut self) {
-        if !self.written {
-            self.buffer.truncate(self.start);
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One accepted connection: its node streams, and its keepalive.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -21,6 +22,7 @@ use crate::channel::queue::Queue;
 use crate::channel::{Channel, Connectivity};
 use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::Initiator;
+use crate::parts::{Part, Parts};
 use crate::router::MessageRouter;
 use crate::server::connect::ConnectRequest;
 use crate::server::dispatch::Dispatcher;
@@ -29,10 +31,14 @@ use crate::server::handshake::{self, Accepted, Refused};
 use crate::server::registry::{Claim, Place};
 use crate::server::session::{Peer, Session, Way};
 use crate::server::{Shared, identity};
-use crate::transport::{
-    BoxedIo, Duplex, OFFERED_FEATURES, PeerCertificates, ServerConnection, TransportError,
-};
+use crate::transport::{BoxedIo, Duplex, OFFERED_FEATURES, PeerCertificates, TransportError};
 use crate::wire;
+
+/// The parts of the task of a connection, in order.
+const STOPPING: usize = 0;
+const KEEPALIVE: usize = 1;
+const CONNECTION: usize = 2;
+const UNUSED: usize = 3;
 
 /// An accepted stream has a channel of its own.
 const EPOCH: u32 = 0;
@@ -74,23 +80,34 @@ async fn run(
     streams.close();
     let limit = server.options.handshake_timeout;
     let mut unused = pin!(unused(&streams, limit));
-    let mut draining = false;
+    let mut stopping = pin!(server.stopping.cancelled().fuse());
+    let parts = Parts::<4>::new();
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = server.stopping.cancelled(), if !draining => {
-                draining = true;
-                connection.graceful_shutdown();
-                continue;
-            }
-            accepted = next(&mut connection, &mut keepalive) => accepted?,
-            () = &mut unused => return Err(TransportError::Unused(limit)),
-        };
-        let Some((request, respond)) = accepted else { return Ok(()) };
+        let accepted = poll_fn(|cx| {
+            parts.poll(cx, |part, cx| match part {
+                STOPPING => {
+                    if !stopping.is_terminated() && stopping.as_mut().poll(cx).is_ready() {
+                        connection.graceful_shutdown();
+                        parts.wake(CONNECTION);
+                    }
+                    Part::Waits
+                }
+                KEEPALIVE => match keepalive.as_mut().map(|keepalive| keepalive.poll_dead(cx)) {
+                    Some(Poll::Ready(error)) => Part::Ready(Err(error)),
+                    _ => Part::Waits,
+                },
+                CONNECTION => connection.poll_accept(cx).map(|accepted| Ok(accepted.transpose()?)).into(),
+                UNUSED.. => unused.as_mut().poll(cx).map(|()| Err(TransportError::Unused(limit))).into(),
+            })
+        });
+        let Some((request, respond)) = accepted.await? else { return Ok(()) };
         accept_stream(server, request, respond, &client, &streams);
         if !streams.is_empty() {
             unused.set(self::unused(&streams, limit));
         }
+        // The next stream may be there already.
+        parts.wake(CONNECTION);
+        parts.wake(UNUSED);
     }
 }
 
@@ -98,28 +115,6 @@ async fn run(
 async fn unused(streams: &TaskTracker, limit: Duration) {
     streams.wait().await;
     sleep(limit).await;
-}
-
-type Requested = (Request<RecvStream>, SendResponse<bytes::Bytes>);
-
-/// The next stream; `None` when the connection has ended in good order.
-async fn next(
-    connection: &mut ServerConnection,
-    keepalive: &mut Option<Keepalive>,
-) -> Result<Option<Requested>, TransportError> {
-    poll_fn(|cx| {
-        if let Some(keepalive) = keepalive
-            && let Poll::Ready(error) = keepalive.poll_dead(cx)
-        {
-            return Poll::Ready(Err(error));
-        }
-        match connection.poll_accept(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => Poll::Ready(Ok(None)),
-            Poll::Ready(Some(accepted)) => Poll::Ready(accepted.map(Some).map_err(Into::into)),
-        }
-    })
-    .await
 }
 
 fn accept_stream(
@@ -276,11 +271,7 @@ impl NodeStream {
 
     async fn run(mut self, server: Arc<Shared>) {
         let end = if self.may_start().await {
-            tokio::select! {
-                biased;
-                () = self.fence.superseded() => End::Lost(TransportError::Superseded),
-                end = drive(&mut self.driver, &self.channel, &server) => end,
-            }
+            drive(&mut self.driver, &self.channel, &self.fence, &server).await
         } else {
             End::Lost(TransportError::Superseded)
         };
@@ -321,18 +312,28 @@ impl NodeStream {
     }
 }
 
-/// Runs a stream to its end, in good order if the server shuts down.
-async fn drive(driver: &mut Driver, channel: &Channel, server: &Shared) -> End {
-    let run = poll_fn(|cx| driver.poll(cx));
-    tokio::pin!(run);
-    tokio::select! {
-        biased;
-        end = &mut run => end,
-        () = server.stopping.cancelled() => {
-            channel.close();
-            run.await
-        }
-    }
+/// Runs a stream to its end, in good order if the server shuts down, and at once if its client has opened a newer one.
+async fn drive(driver: &mut Driver, channel: &Channel, fence: &Fence, server: &Shared) -> End {
+    const SUPERSEDED: usize = 0;
+    const DRIVER: usize = 1;
+    const STOPPING: usize = 2;
+    let parts = Parts::<3>::new();
+    let mut stopping = pin!(server.stopping.cancelled().fuse());
+    let mut superseded = pin!(fence.superseded());
+    poll_fn(|cx| {
+        parts.poll(cx, |part, cx| match part {
+            SUPERSEDED => superseded.as_mut().poll(cx).map(|()| End::Lost(TransportError::Superseded)).into(),
+            DRIVER => driver.poll(cx),
+            STOPPING.. => {
+                if !stopping.is_terminated() && stopping.as_mut().poll(cx).is_ready() {
+                    channel.close();
+                    parts.wake(DRIVER);
+                }
+                Part::Waits
+            }
+        })
+    })
+    .await
 }
 
 /// Ends the calls that were made to the client: only it can connect again.

@@ -1,31 +1,23 @@
-//! The methods of a server, by name, and the reply of each handler.
+//! The methods of a server, by name, and how their handlers are started.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
 use pin_project_lite::pin_project;
 use tokio_util::sync::ReusableBoxFuture;
 use tonic::Status;
 
-use crate::id::MessageId;
-use crate::method::{CallType, MessageError, Method};
+use crate::method::{CallType, Method};
 use crate::payload::Payload;
-use crate::server::active::Active;
 use crate::server::context::ServerContext;
-use crate::server::dispatch::MAX_REPLY_BYTES;
-use crate::server::interceptor::{AnyInterceptor, Facts, Interceptor, MessageType, Outcome, intercepted};
-use crate::server::nested;
-use crate::server::session::Session;
-use crate::wire::{self, RpcStatus};
+use crate::server::interceptor::{AnyInterceptor, Facts, Interceptor, MessageType, intercepted};
+use crate::server::replier::{Replier, Updates};
 
 /// A handler at work, in memory that is used again for the next one of the same size. It replies by itself.
 pub(crate) type Running = ReusableBoxFuture<'static, ()>;
@@ -163,8 +155,7 @@ impl Methods {
         Fut: Future<Output = Result<(), Status>> + Send + 'static,
     {
         let handle = move |service, context, request, replier: &Replier| {
-            let updates = Updates { method, replier: replier.to_caller(), response: PhantomData };
-            handle(service, context, request, updates)
+            handle(service, context, request, Updates::new(method, replier))
         };
         let answer: Answer<Req, Resp, _> = |replier, _, result| match result {
             Ok(()) => replier.end(),
@@ -244,16 +235,11 @@ where
                 }
                 return true;
             }
-            Ok(Err(error)) => refuse_undecodable(&replier, &error),
+            Ok(Err(error)) => replier.refuse_undecodable(&error),
             Err(panic) => replier.panicked(&*panic),
         }
         false
     })
-}
-
-fn refuse_undecodable(replier: &Replier, error: &MessageError) {
-    let reason = format!("could not decode the request of {}: {error}", replier.method());
-    replier.refuse_always(&Status::invalid_argument(reason));
 }
 
 pin_project! {
@@ -288,172 +274,5 @@ impl<Req, Resp, Fut: Future> Future for Handling<Req, Resp, Fut> {
         }
         self.set(Self::Done);
         Poll::Ready(())
-    }
-}
-
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-/// The way back to the caller of one request.
-#[derive(Clone)]
-pub(crate) struct Replier {
-    request: Arc<Active>,
-    /// Interceptors want to see the reply first.
-    outcome: Option<Arc<Outcome>>,
-}
-
-impl Replier {
-    pub(crate) fn new(request: Arc<Active>) -> Self {
-        Self { request, outcome: None }
-    }
-
-    /// A way back that ends at the interceptors.
-    pub(crate) fn reporting_to(&self, outcome: Arc<Outcome>) -> Self {
-        Self { outcome: Some(outcome), ..self.clone() }
-    }
-
-    /// The way back that passes the interceptors by.
-    fn to_caller(&self) -> Self {
-        Self { outcome: None, ..self.clone() }
-    }
-
-    /// Handles the request while `run` runs. Interceptors run within the request themselves, and so do handlers in them.
-    fn within<T>(&self, run: impl FnOnce() -> T) -> T {
-        if self.outcome.is_some() { run() } else { nested::within(&self.request, run) }
-    }
-
-    fn session(&self) -> &Session {
-        self.request.session()
-    }
-
-    fn id(&self) -> MessageId {
-        self.request.facts().id
-    }
-
-    fn method(&self) -> &'static str {
-        self.request.facts().method
-    }
-
-    fn is_one_way(&self) -> bool {
-        self.request.facts().one_way
-    }
-
-    fn reply<Req, Resp>(&self, method: &'static Method<Req, Resp>, response: Resp) -> bool {
-        let codec = &method.response;
-        if let Some(outcome) = &self.outcome {
-            return outcome.set(Ok(codec.encoded(&response))).is_ok();
-        }
-        let len = (codec.len)(&response);
-        if self.session().is_local() {
-            return self.fits(len) && self.session().reply_local(self.id(), (codec.keep)(response, codec));
-        }
-        self.send(len, |buf| (codec.encode)(&response, buf))
-    }
-
-    /// Sends a reply that interceptors have seen.
-    pub(crate) fn reply_encoded(&self, payload: Bytes) {
-        if self.is_one_way() {
-            return;
-        }
-        if self.session().is_local() {
-            if self.fits(payload.len()) {
-                self.session().reply_local(self.id(), Payload::Encoded(payload));
-            }
-        } else {
-            self.send(payload.len(), |buf| buf.extend_from_slice(&payload));
-        }
-    }
-
-    fn send(&self, len: usize, encode: impl FnOnce(&mut BytesMut)) -> bool {
-        !self.fits(len) || self.session().reply(self.id(), self.method(), len, encode)
-    }
-
-    /// Whether a reply is as short as it has to be. If not, the caller gets an error instead.
-    fn fits(&self, len: usize) -> bool {
-        let limit = self.session().max_message_size();
-        let fits = len + wire::overhead(self.method()) <= limit;
-        if !fits {
-            let reason = format!("a reply of {len} bytes is longer than the limit of {limit}");
-            self.refuse(&Status::resource_exhausted(reason));
-        }
-        fits
-    }
-
-    pub(crate) fn end(&self) {
-        if self.outcome.is_none() {
-            self.session().reply_end(self.id(), self.method());
-        }
-    }
-
-    /// Answers with an error, unless the caller expects no answer.
-    pub(crate) fn refuse(&self, status: &Status) {
-        match &self.outcome {
-            // The first answer counts.
-            Some(outcome) => drop(outcome.set(Err(status.clone()))),
-            None if self.is_one_way() => {}
-            None => self.session().reply_status(self.id(), self.method(), &RpcStatus::from_status(status)),
-        }
-    }
-
-    /// Answers with an error also to a one-way message, as Go Gorums does to one that it cannot decode.
-    fn refuse_always(&self, status: &Status) {
-        self.refuse(status);
-        if self.is_one_way() {
-            self.session().reply_status(self.id(), self.method(), &RpcStatus::from_status(status));
-        }
-    }
-
-    fn panicked(&self, panic: &(dyn Any + Send)) {
-        let method = self.method();
-        tracing::error!(method, reason = panic_text(panic), "handler panicked");
-        self.refuse(&Status::internal(format!("the handler of {method} panicked")));
-    }
-}
-
-/// The replies of one request to a streaming method: a handler may send any number.
-///
-/// The stream of replies ends when the handler returns.
-pub struct Updates<Resp: 'static> {
-    method: &'static dyn Encodes<Resp>,
-    replier: Replier,
-    response: PhantomData<fn(Resp)>,
-}
-
-/// A method, without its request type.
-trait Encodes<Resp>: Send + Sync {
-    fn reply(&'static self, replier: &Replier, response: Resp) -> bool;
-}
-
-impl<Req, Resp> Encodes<Resp> for Method<Req, Resp> {
-    fn reply(&'static self, replier: &Replier, response: Resp) -> bool {
-        replier.reply(self, response)
-    }
-}
-
-impl<Resp> Updates<Resp> {
-    /// Sends one reply; waits while a megabyte of replies on this stream has not been written.
-    ///
-    /// # Errors
-    ///
-    /// `Cancelled` once the caller has gone; the handler should return.
-    ///
-    /// # Cancel safety
-    ///
-    /// A call that is dropped has either sent the reply or not.
-    pub async fn send(&mut self, response: Resp) -> Result<(), Status> {
-        let gone = || Status::cancelled("the caller has gone");
-        let (session, id) = (self.replier.session(), self.replier.id());
-        if !session.room_for_reply(MAX_REPLY_BYTES).await || session.is_cancelled(id) {
-            return Err(gone());
-        }
-        if self.method.reply(&self.replier, response) { Ok(()) } else { Err(gone()) }
-    }
-}
-
-impl<Resp> fmt::Debug for Updates<Resp> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Updates").field("method", &self.replier.method()).finish_non_exhaustive()
     }
 }

@@ -19,8 +19,9 @@ use tonic::metadata::MetadataMap;
 use crate::method::CallType;
 use crate::payload::Payload;
 use crate::server::context::{ServerContext, Turn};
-use crate::server::handler::{Handler, Replier, Start, panic_text};
+use crate::server::handler::{Handler, Start};
 use crate::server::nested;
+use crate::server::replier::{Replier, panic_text};
 
 /// Code around the handlers of a server: it may look at a request and change it, refuse it or let it wait, and look at
 /// what comes of it and change that.

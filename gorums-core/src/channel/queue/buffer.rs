@@ -31,6 +31,13 @@ impl Buffer {
         &mut self.bytes
     }
 
+    /// Lets `encode` append a message: all of it, or nothing if that panics.
+    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut BytesMut)) {
+        let mut whole = Whole { start: self.bytes.len(), buffer: self.tail(), written: false };
+        encode(whole.buffer);
+        whole.written = true;
+    }
+
     /// Takes all messages.
     pub(crate) fn take(&mut self) -> BytesMut {
         self.last = self.bytes.len();
@@ -61,6 +68,21 @@ impl Buffer {
 
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// A message that is being written into a buffer: all of it, or nothing if that panics.
+struct Whole<'a> {
+    buffer: &'a mut BytesMut,
+    start: usize,
+    written: bool,
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            self.buffer.truncate(self.start);
+        }
     }
 }
 

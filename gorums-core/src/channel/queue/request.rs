@@ -56,11 +56,11 @@ pub(crate) enum Awaits {
     NoLonger,
 }
 
-/// A message from this length on is shared by the queues of all nodes, and is a DATA frame of its own. A shorter one is
-/// copied into each: many in one frame cost fewer system calls, and no count of users that threads share.
+/// A message from this length on is a DATA frame of its own. Shorter ones are copied into one: that costs fewer system
+/// calls, and no count of users that threads share.
 pub(crate) const LARGE: usize = 128 << 10;
-/// Memory for short messages that a thread keeps.
-const KEPT: usize = 32 << 10;
+/// A message up to this length is encoded in memory that the thread keeps.
+const SHORT: usize = 4 << 10;
 
 thread_local! {
     /// Where short messages are encoded.
@@ -81,7 +81,7 @@ pub(crate) enum Body {
 impl Body {
     /// The message that `encode` writes, which is `len` long.
     pub(crate) fn encode(len: usize, encode: impl FnOnce(&mut BytesMut)) -> Self {
-        if len >= LARGE {
+        if len > SHORT {
             let mut message = BytesMut::with_capacity(len);
             encode(&mut message);
             return Self::Shared(message.freeze());
@@ -102,9 +102,7 @@ impl Body {
 
     /// Keeps the memory for the next message of this thread.
     pub(crate) fn recycle(self) {
-        if let Self::Short(scratch) = self
-            && scratch.capacity() <= KEPT
-        {
+        if let Self::Short(scratch) = self {
             SCRATCH.set(scratch);
         }
     }
