@@ -369,6 +369,7 @@ impl Queue {
 
     /// The driver has nothing to do and waits to be woken.
     pub(crate) fn park(&mut self, waker: &Waker) {
+        self.waits_for_room = false;
         if !self.driver.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             self.driver = Some(waker.clone());
         }
