@@ -1,5 +1,6 @@
 //! A call in flight, and its end.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use tokio::time::Instant;
@@ -137,7 +138,7 @@ impl<Resp> Call<Resp> {
         let fault = match reply.result {
             Ok(payload) => match (self.open)(payload) {
                 Ok(response) => return Ok(response),
-                Err(error) => Fault::sent(NodeErrorKind::Decode, Some(std::sync::Arc::new(error))),
+                Err(error) => Fault::sent(NodeErrorKind::Decode, Some(Arc::new(error))),
             },
             Err(fault) => self.or_late(fault),
         };
@@ -145,11 +146,17 @@ impl<Resp> Call<Resp> {
     }
 
     /// A node that answers that the deadline of this call has passed was only faster than the timer here: it depends
-    /// on luck which of the two is seen first, and what the caller is told must not.
+    /// on luck which of the two is seen first, and what the caller is told must not. What the node says stays the cause.
     fn or_late(&self, fault: Fault) -> Fault {
-        let late = matches!(&fault.kind, NodeErrorKind::Status(status) if status.code() == Code::DeadlineExceeded)
-            && self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if late { Fault { kind: NodeErrorKind::DeadlineExceeded, ..fault } } else { fault }
+        match fault.kind {
+            NodeErrorKind::Status(status)
+                if status.code() == Code::DeadlineExceeded
+                    && self.deadline.is_some_and(|deadline| Instant::now() >= deadline) =>
+            {
+                Fault { kind: NodeErrorKind::DeadlineExceeded, source: Some(Arc::new(status)), ..fault }
+            }
+            kind => Fault { kind, ..fault },
+        }
     }
 
     pub(crate) fn node(&self, target: usize) -> crate::id::NodeId {
@@ -173,8 +180,7 @@ impl<Resp> Call<Resp> {
             let sent = match entry.progress(target) {
                 Progress::Settled => continue,
                 Progress::Held => {
-                    let fault =
-                        Fault::unsent(NodeErrorKind::Cancelled, Some(std::sync::Arc::new(NeverAsked)));
+                    let fault = Fault::unsent(NodeErrorKind::Cancelled, Some(Arc::new(NeverAsked)));
                     errors.push((target, self.error(target, fault)));
                     continue;
                 }
