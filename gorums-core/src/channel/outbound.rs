@@ -88,7 +88,8 @@ impl Outbound {
         while !self.is_finished() {
             let end = tokio::select! {
                 biased;
-                connected = self.connect() => match connected {
+                // Boxed, so that what it takes is free again when it is done.
+                connected = Box::pin(self.connect()) => match connected {
                     Ok(connected) => self.stream(connected).await,
                     Err(error) => End::Lost(error),
                 },

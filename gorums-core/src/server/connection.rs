@@ -52,7 +52,8 @@ struct Client {
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(server: Arc<Shared>, io: BoxedIo, address: Option<SocketAddr>) {
-    match handshake::accept(&server, io).await {
+    // Boxed, so that what it takes is free again when it is done.
+    match Box::pin(handshake::accept(&server, io)).await {
         Ok(accepted) => {
             if let Err(error) = run(&server, accepted, address).await {
                 tracing::debug!(peer = ?address, %error, "connection ended");

@@ -61,12 +61,12 @@ impl Tasks {
 
     /// Runs a connection until it ends or everything is dropped.
     pub(crate) fn spawn_connection(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.spawn(|gauges| &gauges.connections, connection);
+        self.spawn(|gauges| &gauges.connections, Box::pin(connection));
     }
 
     /// Runs a node stream until it ends or everything is dropped.
     pub(crate) fn spawn_stream(&self, stream: impl Future<Output = ()> + Send + 'static) {
-        self.spawn(|gauges| &gauges.streams, stream);
+        self.spawn(|gauges| &gauges.streams, Box::pin(stream));
     }
 
     /// Runs a handler until it ends or everything is dropped.
@@ -82,6 +82,7 @@ impl Tasks {
         self.spawn(|gauges| &gauges.detached, work)
     }
 
+    /// A large future had better be boxed: each layer around it keeps room for it twice.
     fn spawn<T: Send + 'static>(
         &self,
         gauge: fn(&Gauges) -> &Gauge,
