@@ -273,7 +273,7 @@ impl<Req, Resp> Description<Req, Resp> {
         timing: Timing,
         metadata: Option<&'a MetadataMap>,
     ) -> wire::Outline<'a> {
-        wire::Outline { id: id.to_wire(), method: self.method.name(), timeout: timing.timeout(), metadata }
+        wire::Outline::request(id.to_wire(), self.method.name(), timing.timeout(), metadata)
     }
 }
 
