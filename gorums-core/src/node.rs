@@ -89,9 +89,10 @@ impl Node {
         self.counters().last_error()
     }
 
-    /// How many calls this node still owes a reply.
+    /// How many calls this node still owes a reply. Looks at every call in flight of the configuration and those that were
+    /// made from the same one, so it costs more the more there are.
     pub fn pending(&self) -> usize {
-        self.counters().pending()
+        self.channel().pending()
     }
 
     /// Whether there is a connection at this moment.

@@ -150,11 +150,13 @@ impl<Req, Resp> Description<Req, Resp> {
             interceptors: chain.map(|chain| chain as Box<dyn ReplyChain<Resp>>),
         };
         let Some(pool) = call.pool() else { return call };
-        let mut entry = Entry::new(self.targets.clone(), mode, now);
-        prepare(&mut entry);
-        if let Some(id) = pool.pending().register(entry) {
-            call.id = Some(id);
-        } else {
+        let targets = self.targets.clone();
+        let registered = pool.pending().register(|entry| {
+            entry.begin(targets, mode, now);
+            prepare(entry);
+        });
+        call.id = registered;
+        if registered.is_none() {
             let full = || Err(Fault::unsent(NodeErrorKind::QueueFull, None));
             call.refused =
                 (0..self.targets.len()).map(|target| RawReply { target, result: full() }).collect();

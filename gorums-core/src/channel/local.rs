@@ -88,6 +88,7 @@ impl Local {
                 (request, cancelled)
             });
             let progress = request.is_some();
+            self.dispatcher.begin();
             if let Some(request) = request {
                 self.channel.made_room();
                 self.take(request, cx);

@@ -42,24 +42,27 @@ pub(crate) enum Push {
     Refused(NodeErrorKind, Option<Source>),
 }
 
+/// The fields that each request changes are next to one another: threads pass the queue to one another all the time, and
+/// each cache line costs them a tenth of a microsecond.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Queue {
-    limits: QueueLimits,
-    /// Replies and control messages, encoded one behind the other. They pass the requests.
-    replies: Buffer,
     requests: VecDeque<Outgoing>,
     /// The requests that were copied, one behind the other.
     copied: Buffer,
     bytes: usize,
-    counts: QueueCounts,
-    admission: Admission,
     driver: Option<Waker>,
     /// The driver waits until the peer takes more. It hears of that elsewhere, and further requests need not wake it.
     waits_for_room: bool,
-    /// No request that waits expires before this.
-    earliest: Option<Instant>,
     /// The stream is gone, and with it the way for replies.
     gone: bool,
+    admission: Admission,
+    limits: QueueLimits,
+    /// No request that waits expires before this.
+    earliest: Option<Instant>,
+    counts: QueueCounts,
+    /// Replies and control messages, encoded one behind the other. They pass the requests.
+    replies: Buffer,
 }
 
 impl Queue {

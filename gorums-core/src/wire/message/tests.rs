@@ -68,6 +68,29 @@ fn many_small_entries_and_one_large_one_weigh_the_same() {
 
 proptest! {
     #[test]
+    fn what_gorums_writes_is_read_the_short_way(
+        id in 1..u64::MAX,
+        method in "[a-z.]{8,100}",
+        millis in prop::option::of(any::<u32>()),
+        payload in prop::collection::vec(any::<u8>(), 0..300),
+        change in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let timeout = millis.map(|millis| Duration::from_millis(u64::from(millis)));
+        let outline = wire::Outline::request(id, &method, timeout, None);
+        let mut buf = bytes::BytesMut::new();
+        wire::encode(&mut buf, &outline, payload.len(), |buf| buf.extend_from_slice(&payload));
+        prop_assert_eq!(buf.len(), outline.encoded_len(payload.len()));
+        let mut message = buf.split_off(wire::PREFIX);
+        prop_assert!(usual::parse(&message).is_some());
+        compare(&message.clone().freeze())?;
+        if let Some((index, byte)) = change {
+            let index = index.index(message.len());
+            message[index] = byte;
+            compare(&message.freeze())?;
+        }
+    }
+
+    #[test]
     fn reads_what_an_envelope_holds(envelope in envelope()) {
         compare(&envelope.encode_to_vec().into())?;
     }
