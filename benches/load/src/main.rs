@@ -19,6 +19,7 @@ mod pace;
 mod plan;
 mod plot;
 mod recorder;
+mod report;
 mod sample;
 mod serve;
 mod servers;
@@ -31,13 +32,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 
-use crate::args::{Args, Axis, Command, LoadArgs, OutputArgs};
+use crate::args::{Args, Command, Measuring};
 use crate::call_type::CallType;
 use crate::contender::Kind;
 use crate::measurement::Measurement;
 use crate::output::Progress;
-use crate::plan::Plan;
-use crate::setup::{Scenario, Setup};
 
 fn main() -> ExitCode {
     match run(Args::parse().command) {
@@ -50,33 +49,27 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
+    if let Some(measuring) = command.measuring() {
+        return measure(&measuring?);
+    }
     match command {
-        Command::Run { load, output } => measure(&load.plan(Scenario::Calls)?, None, &output),
-        Command::Sweep { sweep, load, output } => measure(&sweep.plan(&load)?, Some(sweep.axis), &output),
-        Command::BlackHole { load, output } => black_hole(&load, &output),
-        Command::Idle { load, output } => measure(&load.plan(Scenario::Idle)?, None, &output),
-        Command::Connect { load, output } => measure(&load.plan(Scenario::Connect)?, None, &output),
+        Command::Report(report) => report::report(&report),
         Command::Serve { addresses, contender, workers } => serve::serve(&addresses, contender, workers),
-        Command::List => list(),
         Command::Measure { measurement } => {
             let measurement: Measurement =
                 serde_json::from_str(&measurement).context("a measurement as JSON is needed")?;
             output::print(&serde_json::to_string(&measurement.run_here()?)?)
         }
+        _ => list(),
     }
 }
 
-fn measure(plan: &Plan, axis: Option<Axis>, output: &OutputArgs) -> Result<()> {
-    let rows = plan.run(&Progress::new(output.quiet))?;
-    output::emit(&rows, axis, plan.baseline, output)
-}
-
-/// All nodes well first, then one that never reads.
-fn black_hole(load: &LoadArgs, output: &OutputArgs) -> Result<()> {
-    let mut plan = load.plan(Scenario::BlackHole)?;
-    let well = plan.cells.iter().map(|cell| Setup { scenario: Scenario::Calls, ..cell.clone() });
-    plan.cells = well.chain(plan.cells.clone()).collect();
-    measure(&plan, None, output)
+fn measure(Measuring { plan, axis, output }: &Measuring) -> Result<()> {
+    let progress = Progress::new(output.quiet);
+    progress.start(plan.measurements());
+    let rows = plan.run(&progress)?;
+    progress.finish();
+    output::emit(&rows, *axis, plan.baseline, output)
 }
 
 fn list() -> Result<()> {

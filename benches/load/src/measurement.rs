@@ -4,6 +4,8 @@ mod caller;
 mod calls;
 mod connections;
 mod marks;
+#[cfg(test)]
+mod tests;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;

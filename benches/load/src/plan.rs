@@ -37,15 +37,17 @@ impl Plan {
     ///
     /// Everything has failed.
     pub(crate) fn run(&self, progress: &Progress) -> Result<Vec<Row>> {
-        let cells: Vec<Vec<Setup>> = self.cells.iter().map(|cell| self.contending(cell)).collect();
-        let measurements: usize = cells.iter().map(Vec::len).sum();
-        progress.start(measurements * self.rounds);
-        let rows: Vec<Row> = cells.iter().flat_map(|setups| self.rounds(setups, progress)).collect();
-        progress.finish();
+        let cells = self.cells.iter().map(|cell| self.contending(cell));
+        let rows: Vec<Row> = cells.flat_map(|setups| self.rounds(&setups, progress)).collect();
         if rows.is_empty() {
             bail!("every measurement has failed");
         }
         Ok(rows)
+    }
+
+    /// How many measurements are made.
+    pub(crate) fn measurements(&self) -> usize {
+        self.cells.iter().map(|cell| self.contending(cell).len()).sum::<usize>() * self.rounds
     }
 
     /// The cell, once for each contender that can do it.

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+pub(crate) use self::bars::comparison;
 pub(crate) use self::distribution::distribution;
 pub(crate) use self::lines::{Figure, sweep};
 use crate::args::Axis;
@@ -20,7 +21,7 @@ use crate::plan::Row;
 /// Draws what rows have to show in a directory: along the axis of a sweep, or side by side.
 pub(crate) fn draw(rows: &[Row], axis: Option<Axis>, baseline: Kind, directory: &Path) -> Result<()> {
     let Some(axis) = axis else {
-        save(directory, "comparison", &bars::comparison(rows, baseline)?)?;
+        save(directory, "comparison", &comparison(rows, baseline)?)?;
         return save(directory, "latency", &distribution("Latency", rows)?);
     };
     for figure in Figure::ALL {

@@ -77,10 +77,17 @@ pub(crate) struct ServerFigures {
 impl Sample {
     /// CPU time of a call, in microseconds: of the client and of all servers.
     pub(crate) fn cpu_us_per_call(&self) -> f64 {
-        let own = self.user_us_per_call + self.system_us_per_call;
-        let others =
-            self.servers.as_ref().map(|servers| servers.user_us_per_call + servers.system_us_per_call);
-        own + others.unwrap_or(0.0)
+        match &self.servers {
+            Some(servers) => {
+                self.own_cpu_us_per_call() + servers.user_us_per_call + servers.system_us_per_call
+            }
+            None => self.own_cpu_us_per_call(),
+        }
+    }
+
+    /// CPU time of a call in this process, in microseconds.
+    pub(crate) fn own_cpu_us_per_call(&self) -> f64 {
+        self.user_us_per_call + self.system_us_per_call
     }
 }
 

@@ -200,12 +200,6 @@ impl LoadArgs {
             "{call} waits for all {nodes} nodes, of which one never replies: choose another type with --calls"
         );
         let pipelined = call == CallType::Async;
-        ensure!(
-            !(pipelined
-                && self.rate.is_some()
-                && self.calls.as_ref().is_some_and(|calls| calls.as_str() == "async")),
-            "calls at a --rate are asynchronous by themselves: choose another type than async"
-        );
         let in_flight = self.in_flight.unwrap_or(defaults.in_flight);
         let pipeline = if pipelined && self.rate.is_none() { self.pipeline.min(in_flight) } else { 1 };
         Ok(Setup {

@@ -1,5 +1,6 @@
 //! Connections that do nothing, and connections that are made again and again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -18,15 +19,13 @@ const MOST_CONNECTS: u64 = 500;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Measurement {
-    /// How much memory connections take that were used once.
+    /// How much memory connections take that were used once. What a process needs that has any is left out.
     pub(super) async fn idle<C: Contender>(&self) -> Result<Sample> {
+        let _some = self.connected::<C>().await?;
         let before = Usage::resident_kib();
-        let servers = Servers::start::<C>(self).await?;
         let mut clients = Vec::new();
         for _ in 0..self.setup.clients {
-            let client = self.client::<C>(&servers).await?;
-            client.call(&self.job()).await.context("the first call fails")?;
-            clients.push(client);
+            clients.push(self.connected::<C>().await?);
         }
         sleep(self.timing.duration).await;
         let resident_kib = Usage::resident_kib();
@@ -36,6 +35,14 @@ impl Measurement {
             kib_per_node: resident_kib.saturating_sub(before) as f64 / nodes as f64,
             ..Sample::default()
         })
+    }
+
+    /// A client that has called servers of its own once.
+    async fn connected<C: Contender>(&self) -> Result<Arc<C>> {
+        let servers = Servers::start::<C>(self).await?;
+        let client = self.client::<C>(&servers).await?;
+        client.call(&self.job()).await.context("the first call fails")?;
+        Ok(client)
     }
 
     /// How long it takes to connect and to get a reply from every node, one client after the other.

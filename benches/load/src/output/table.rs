@@ -22,7 +22,7 @@ struct Column<'a> {
     cell: Box<dyn Fn(&Row) -> String + 'a>,
 }
 
-/// A table of all rows. What is the same in all of them is said above it; a column `x` compares the one before it with the
+/// A table of all rows. What is the same in all of them is said above it; a column `×` compares the one before it with the
 /// baseline in the same cell.
 pub(crate) fn table(rows: &[Row], baseline: Kind, style: Style) -> String {
     let Some(first) = rows.first() else { return String::new() };
@@ -102,18 +102,17 @@ fn figures(rows: &[Row], baseline: Kind) -> Vec<Column<'_>> {
                 base(rows, row, baseline)
                     .map_or_else(String::new, |base| ratio(value(&row.sample), value(&base.sample)))
             };
-            columns.push(Column { head: "x", cell: Box::new(ratio) });
+            columns.push(Column { head: "×", cell: Box::new(ratio) });
         }
     };
     figure("calls/s", 0, true, |s| s.calls_per_s);
-    figure("p50 us", 1, true, |s| s.latency.p50);
-    figure("p99 us", 1, false, |s| s.latency.p99);
-    figure("p99.9 us", 1, false, |s| s.latency.p999);
-    figure("CPU us/call", 2, true, Sample::cpu_us_per_call);
+    figure("p50 µs", 1, true, |s| s.latency.p50);
+    figure("p99 µs", 1, false, |s| s.latency.p99);
+    figure("p99.9 µs", 1, false, |s| s.latency.p999);
+    figure("CPU µs/call", 2, true, Sample::cpu_us_per_call);
     figure("user", 2, false, |s| s.user_us_per_call);
     figure("system", 2, false, |s| s.system_us_per_call);
-    figure("servers", 2, false, |s| s.cpu_us_per_call() - s.user_us_per_call - s.system_us_per_call);
-    figure("switches/call", 2, false, |s| s.switches_per_call);
+    figure("of servers", 2, false, |s| s.cpu_us_per_call() - s.own_cpu_us_per_call());
     figure("allocations/call", 2, true, |s| s.allocations_per_call);
     figure("bytes/call", 0, false, |s| s.allocated_bytes_per_call);
     figure("KiB/node", 1, true, |s| s.kib_per_node);

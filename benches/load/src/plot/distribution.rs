@@ -40,10 +40,10 @@ fn nines(part: f64) -> f64 {
     -(1.0 - part).log10()
 }
 
-/// 0, 50, 90, 99 % and so on.
+/// 50, 90, 99 % and so on.
 fn ticks(furthest: f64) -> Vec<(f64, String)> {
     let whole = (1..=furthest as i32).map(f64::from);
-    let all = [0.0, nines(0.5)].into_iter().chain(whole);
+    let all = [nines(0.5)].into_iter().chain(whole);
     all.map(|nines| (nines, percent(1.0 - 10_f64.powf(-nines)))).collect()
 }
 
@@ -62,6 +62,6 @@ mod tests {
             [0.0, 0.5, 0.9, 0.999, 0.999_99].map(percent),
             ["0 %", "50 %", "90 %", "99.9 %", "99.999 %"]
         );
-        assert_eq!(ticks(3.2).len(), 5);
+        assert_eq!(ticks(3.2).len(), 4);
     }
 }

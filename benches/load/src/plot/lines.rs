@@ -30,7 +30,8 @@ impl Figure {
         }
     }
 
-    fn title(self) -> &'static str {
+    /// What it is, in words.
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Rate => "Calls a second",
             Self::Cpu => "CPU time of a call, client and servers together",

@@ -45,7 +45,7 @@ pub(super) fn time(us: f64) -> String {
     match us {
         1_000_000.0.. => format!("{} s", short(us / 1e6)),
         1_000.0.. => format!("{} ms", short(us / 1e3)),
-        _ => format!("{} us", short(us)),
+        _ => format!("{} µs", short(us)),
     }
 }
 
@@ -82,6 +82,6 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         assert_eq!([12.0, 1_500.0, 20_000.0, 2_500_000.0].map(count), ["12", "1.5 k", "20 k", "2.5 M"]);
-        assert_eq!([0.5, 24.34, 1_200.0, 3e6].map(time), ["0.5 us", "24.3 us", "1.2 ms", "3 s"]);
+        assert_eq!([0.5, 24.34, 1_200.0, 3e6].map(time), ["0.5 µs", "24.3 µs", "1.2 ms", "3 s"]);
     }
 }
