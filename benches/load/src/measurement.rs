@@ -19,7 +19,7 @@ use crate::contender::{Connect, Contender, Gorums, Job, Kind, RawTcp, Tarpc, Ton
 use crate::message::Request;
 use crate::sample::Sample;
 use crate::servers::Servers;
-use crate::setup::{Environment, Scenario, Setup, Timing};
+use crate::setup::{Environment, QueueOptions, Scenario, Setup, Timing};
 
 /// All that a measurement needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +31,13 @@ pub(crate) struct Measurement {
 
 /// How long tasks may take to end once the figures are known.
 const SHUTDOWN: Duration = Duration::from_millis(200);
+/// What a queue of gorums holds by default.
+const MESSAGES: usize = 256;
+const BYTES: usize = 1 << 20;
+/// What the router over TCP has by default.
+const ENOUGH: usize = 1_024;
+/// What goes around a payload, at most.
+const OVERHEAD: usize = 128;
 /// The hidden command that [`Measurement::run_apart`] gives to another process.
 pub(crate) const COMMAND: &str = "measure";
 
@@ -97,10 +104,24 @@ impl Measurement {
         Job { call, needed, request }
     }
 
+    /// Queues with room for all calls in flight, unless something else is asked for: a call that fails because the queue
+    /// is full is no figure.
+    fn queue(&self) -> QueueOptions {
+        let given = self.environment.queue;
+        let Setup { in_flight, request_bytes, .. } = self.setup;
+        QueueOptions {
+            messages: given.messages.or((in_flight > MESSAGES).then_some(in_flight.max(ENOUGH))),
+            bytes: given
+                .bytes
+                .or(Some(in_flight * (request_bytes + OVERHEAD)).filter(|bytes| *bytes > BYTES)),
+            ..given
+        }
+    }
+
     async fn client<C: Contender>(&self, servers: &Servers) -> Result<Arc<C>> {
         let connect = Connect {
             addresses: servers.addresses.clone(),
-            queue: self.environment.queue,
+            queue: self.queue(),
             local: servers.local.clone(),
             lazy: self.setup.scenario == Scenario::BlackHole,
         };

@@ -62,10 +62,10 @@ pub(crate) struct LoadArgs {
     /// Worker threads of the runtime; 0 is a current-thread runtime [default: one for each core]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) workers: Option<usize>,
-    /// Messages that wait for a node at most [default: 256 of gorums, 1,024 of raw-tcp]
+    /// Messages that wait for a node at most [default: 256 of gorums, 1,024 of raw-tcp, and at least --in-flight]
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     pub(crate) queue_messages: Option<usize>,
-    /// Bytes that wait for a node of gorums at most [default: 1 MiB]
+    /// Bytes that wait for a node of gorums at most [default: 1 MiB, and at least what is in flight]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) queue_bytes: Option<usize>,
     /// What raw-tcp does when the queue to a node is full

@@ -5,7 +5,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::canvas::{INK, SIZE, TEXT, TITLE, colour_of, text};
+use super::canvas::{INK, SIZE, TEXT, TITLE, colour_of_kind, text};
 use super::{label, scale};
 use crate::args::display_bytes;
 use crate::contender::Kind;
@@ -52,7 +52,7 @@ pub(crate) fn comparison(rows: &[Row], baseline: Kind) -> Result<String> {
     };
     let mut groups: Vec<Group> = Vec::new();
     let mut first = None;
-    for (index, row) in rows.iter().enumerate() {
+    for row in rows {
         let base = base(rows, row, baseline).filter(|_| is_compared);
         let rate = row.sample.calls_per_s;
         let text = scale::count(rate);
@@ -60,14 +60,22 @@ pub(crate) fn comparison(rows: &[Row], baseline: Kind) -> Result<String> {
             Some(base) => {
                 let ratio = rate / base.sample.calls_per_s;
                 let (label, text) = (row.setup.contender.to_string(), format!("{ratio:.2} ({text}/s)"));
-                Bar { label, colour: colour_of(row, rows, index), value: ratio, text }
+                Bar { label, colour: colour_of_kind(row.setup.contender), value: ratio, text }
             }
-            None => Bar { label: label(row, rows), colour: colour_of(row, rows, index), value: rate, text },
+            None => Bar {
+                label: label(row, rows),
+                colour: colour_of_kind(row.setup.contender),
+                value: rate,
+                text,
+            },
         };
         let is_same = !is_compared || first.is_some_and(|first: &Row| first.setup.is_same_cell(&row.setup));
         match groups.last_mut() {
             Some(group) if is_same => group.bars.push(bar),
-            _ => groups.push(Group { label: cell(row, rows), bars: vec![bar] }),
+            _ => {
+                let label = if is_compared { cell(row, rows) } else { String::new() };
+                groups.push(Group { label, bars: vec![bar] });
+            }
         }
         first = Some(row);
     }
