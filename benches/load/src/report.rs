@@ -52,14 +52,13 @@ pub(crate) fn report(args: &ReportArgs) -> Result<()> {
         fragments.push((section.name, fragment(section, measured, args)));
     }
     fs::write(args.out.join(FIGURES), serde_json::to_string(&figures)?)?;
-    for (name, text) in &fragments {
+    let written = fragments.len();
+    let left = if args.page.exists() { page::replace(&args.page, fragments)? } else { fragments };
+    for (name, text) in &left {
         let file = args.out.join(name).with_extension("md");
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    if args.page.exists() {
-        page::replace(&args.page, &fragments)?;
-    }
-    output::print(&format!("{} sections are in {}", fragments.len(), args.out.display()))
+    output::print(&format!("{written} sections are in {} and {}", args.out.display(), args.page.display()))
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Section>> {

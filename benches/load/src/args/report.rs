@@ -16,7 +16,8 @@ pub(crate) struct ReportArgs {
     /// Where the plots, the tables and the figures as JSON go
     #[arg(long, value_name = "DIRECTORY", default_value = "docs/performance")]
     pub(crate) out: PathBuf,
-    /// The page whose tables are replaced, between `<!-- figures: NAME -->` and `<!-- end -->`; none if it is not there
+    /// The page whose tables are replaced, between `<!-- figures: NAME -->` and `<!-- end -->`. Tables for which it has no
+    /// place become files of their own
     #[arg(long, value_name = "FILE", default_value = "docs/performance.md")]
     pub(crate) page: PathBuf,
     /// Measure nothing, and use the figures that an earlier report has left in its directory
