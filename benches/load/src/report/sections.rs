@@ -38,8 +38,7 @@ impl Drawing {
     }
 }
 
-/// What is added to the commands of a full report, and of a quick one.
-const FULL: &str = "--duration 2s --rounds 3";
+/// What is added to the commands of a quick report.
 const QUICK: &str = "--duration 150ms --warm-up 50ms --rounds 1";
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -126,14 +125,16 @@ pub(super) const SECTIONS: &[Section] = &[
 impl Section {
     /// The commands of this program.
     pub(super) fn commands(&self, is_quick: bool) -> Vec<String> {
-        let options = match (is_quick, self.name) {
-            (true, _) => QUICK,
+        let options = |command: &str| match command.split(' ').next() {
+            _ if is_quick => QUICK,
             // It takes a while until queues are full.
-            (false, "black-hole") => "--duration 10s --rounds 1",
-            (false, "idle") => "--rounds 3",
-            (false, _) => FULL,
+            Some("black-hole") => "--duration 10s --rounds 1",
+            Some("idle") => "--rounds 3",
+            // There are many values.
+            Some("sweep") => "--duration 1s --rounds 3",
+            _ => "--duration 2s --rounds 3",
         };
-        self.commands.iter().map(|command| format!("{command} {options}")).collect()
+        self.commands.iter().map(|command| format!("{command} {}", options(command))).collect()
     }
 }
 
