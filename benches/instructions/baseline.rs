@@ -11,7 +11,7 @@ pub(crate) struct Baseline {
 }
 
 /// How far an operation may be from the baseline, in percent.
-const TOLERANCE: f64 = 5.0;
+const TOLERANCE: u64 = 5;
 
 impl Baseline {
     fn file() -> PathBuf {
@@ -81,7 +81,7 @@ impl Verdict {
     }
 
     pub(crate) fn is_good(&self) -> bool {
-        self.change().is_some_and(|change| change.abs() <= TOLERANCE)
+        self.then.is_some_and(|then| 100 * self.now.abs_diff(then) <= TOLERANCE * then)
     }
 }
 
@@ -94,10 +94,10 @@ impl fmt::Display for Verdict {
         // Not -0.0.
         let shown = (change * 10.0).round() / 10.0 + 0.0;
         write!(f, "{operation:52} {now:>9}  {shown:>+6.1} % of {then}")?;
-        match change {
-            TOLERANCE.. if !self.is_good() => write!(f, "  TAKES MORE THAN IT DID"),
-            _ if !self.is_good() => write!(f, "  takes less than it did: the baseline is to keep that"),
-            _ => Ok(()),
+        match self.now > then {
+            _ if self.is_good() => Ok(()),
+            true => write!(f, "  TAKES MORE THAN IT DID"),
+            false => write!(f, "  takes less than it did: the baseline is to keep that"),
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::setup::{Environment, FullQueue, QueueOptions, Scenario, Setup, Timing
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
-    /// The call types whose names this regular expression finds; `gorums-bench list` names them
+    /// The call types whose names this regular expression finds; `gorums-bench list` names them [default: quorum-majority,
+    /// or quorum-all where connections are what is measured]
     #[arg(long, short, value_name = "REGEX")]
     pub(crate) calls: Option<Regex>,
     /// Who is measured, in the order in which they take turns; `all` are all
@@ -25,7 +26,7 @@ pub(crate) struct LoadArgs {
     /// Whom the ratios compare with, if it is among the contenders
     #[arg(long, value_enum, value_name = "NAME", default_value = "raw-tcp")]
     pub(crate) baseline: Kind,
-    /// How many nodes there are
+    /// How many nodes there are [default: as many as --remotes, or else 3; 100 idle ones]
     #[arg(long, short, value_name = "NUMBER", value_parser = positive)]
     pub(crate) nodes: Option<usize>,
     /// How many replies a call waits for, where its type does not say it [default: a majority]
@@ -37,7 +38,7 @@ pub(crate) struct LoadArgs {
     /// The payload of replies [default: that of the request, which is sent back]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) reply: Option<usize>,
-    /// How many calls are open at once
+    /// How many calls are open at once [default: 64]
     #[arg(long, short, value_name = "NUMBER", value_parser = positive)]
     pub(crate) in_flight: Option<usize>,
     /// How many of these each caller of the type `async` has open
@@ -81,7 +82,7 @@ pub(crate) struct TimingArgs {
     /// How long it runs before anything counts
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "500ms")]
     pub(crate) warm_up: Duration,
-    /// How long each measurement takes, as in `500ms` or `10s`
+    /// How long each measurement takes, as in `500ms` or `10s` [default: 2s; 10s with a node that never reads]
     #[arg(long, short, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// In how many rounds the contenders take turns
