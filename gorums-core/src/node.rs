@@ -44,7 +44,7 @@ impl Node {
     }
 
     /// Nodes with ids from 1 to `size` that nothing drives.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn detached(size: u32) -> crate::Configuration {
         let pool = crate::pool::Pool::detached();
         let nodes = (1..=size).filter_map(NodeId::new).map(|id| {
