@@ -284,6 +284,7 @@ impl Queue {
     }
 
     /// Takes the request at the front.
+    #[cfg(test)]
     pub(crate) fn pop(&mut self) -> Option<Outgoing> {
         let mut request = self.requests.pop_front()?;
         if let Body::Copied(len) = request.body {
