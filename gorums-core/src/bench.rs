@@ -19,7 +19,7 @@ use crate::wire::{self, Message, Outline};
 
 /// Appends a message with its prefix: a request with a timeout, or a reply without one.
 pub fn encode(buf: &mut BytesMut, id: u64, method: &str, timeout: Option<Duration>, payload: &[u8]) {
-    let outline = Outline { id, method, timeout, metadata: None };
+    let outline = Outline::request(id, method, timeout, None);
     wire::encode(buf, &outline, payload.len(), |buf| buf.extend_from_slice(payload));
 }
 
@@ -98,18 +98,20 @@ impl Calls {
     /// that the caller sees; 0 if anything went wrong.
     pub fn run(&self) -> usize {
         let tally = Tally::new(Quorum::Threshold(self.needed), self.targets.len());
-        let entry = Entry::new(self.targets.clone(), Mode::Counted(tally), self.now);
-        let Some(id) = self.table.register(entry) else { return 0 };
+        let begin = |entry: &mut Entry| entry.begin(self.targets.clone(), Mode::Counted(tally), self.now);
+        let Some(id) = self.table.register(begin) else { return 0 };
         let ordinals = || self.targets.iter().map(|node| node.channel().ordinal());
         for ordinal in ordinals() {
             self.table.sent(id, ordinal, 1);
         }
         self.table.look(id, Waker::noop());
         for ordinal in ordinals() {
-            self.table.deliver(id, ordinal, Incoming::Reply(Payload::default()), self.now);
+            if self.table.deliver(id, ordinal, Incoming::Reply(Payload::default()), self.now).is_err() {
+                return 0;
+            }
         }
         let look = self.table.look(id, Waker::noop());
-        self.table.remove(id);
+        self.table.end(id, |_| ());
         if let Look::Replies(replies) = look { replies.len() } else { 0 }
     }
 }
