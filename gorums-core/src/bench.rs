@@ -59,6 +59,7 @@ impl RequestQueue {
             idempotent: false,
             wait_for_ready: false,
             sent_before: false,
+            place: 0,
         };
         let push = self.queue.push(&mut request, self.now);
         request.body.recycle();

@@ -225,9 +225,9 @@ impl Channel {
         }
     }
 
-    /// The call of a request has succeeded: if it still waits here, it no longer counts.
-    pub(crate) fn leave(&self, id: MessageId) {
-        self.queue.lock().leave(id);
+    /// The call of a request, which got this place in the queue, has succeeded: if it still waits here, it no longer counts.
+    pub(crate) fn leave(&self, id: MessageId, place: u64) {
+        self.queue.lock().leave(id, place);
     }
 
     /// Queues a reply or a control message, which always has room.

@@ -129,6 +129,7 @@ fn request(id: MessageId) -> Outgoing {
         idempotent: false,
         wait_for_ready: false,
         sent_before: false,
+        place: 0,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -33,11 +34,16 @@ pub(crate) struct Call<Resp> {
     /// The call has succeeded: what other nodes still do for it is to be left alone.
     pub(super) reached: bool,
     pub(super) refused: Vec<RawReply>,
+    /// The places that its request got in the queues of its targets, as far as they are known.
+    pub(super) places: Places,
     /// What was left of the call, once it was taken out of the table.
     pub(super) closed: Option<Box<Ended>>,
     /// What replies go through.
     pub(super) interceptors: Option<Box<dyn ReplyChain<Resp>>>,
 }
+
+/// The places that a request got in the queues of its targets; 0 where it got none.
+pub(super) type Places = SmallVec<[u64; 4]>;
 
 impl<Resp> Call<Resp> {
     pub(super) fn pool(&self) -> Option<&Pool> {
@@ -251,7 +257,9 @@ impl<Resp> Call<Resp> {
             let channel = self.targets.get(target).channel();
             match progress {
                 Progress::Settled | Progress::Held => {}
-                Progress::Queued | Progress::Requeued if stays => channel.leave(id),
+                Progress::Queued | Progress::Requeued if stays => {
+                    channel.leave(id, self.places.get(target).copied().unwrap_or(0));
+                }
                 Progress::Sent(_) if goes_on => {}
                 Progress::Queued | Progress::Requeued => channel.give_up(id, false),
                 Progress::Sent(_) => channel.give_up(id, true),

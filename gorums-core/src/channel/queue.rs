@@ -51,6 +51,8 @@ pub(crate) struct Queue {
     /// The requests that were copied, one behind the other.
     copied: Buffer,
     bytes: usize,
+    /// How many requests were taken so far.
+    taken: u64,
     driver: Option<Waker>,
     /// The driver waits until the peer takes more. It hears of that elsewhere, and further requests need not wake it.
     waits_for_room: bool,
@@ -110,6 +112,7 @@ impl Queue {
             self.expire(now);
             self.evict(request.len());
         }
+        request.place = 0;
         if self.fits(request.len()) {
             self.append(request);
             return Push::Queued(self.wake_for_request());
@@ -176,9 +179,16 @@ impl Queue {
         Some(removed)
     }
 
-    /// The call of a request has succeeded without it.
-    pub(crate) fn leave(&mut self, id: MessageId) {
-        if let Some(request) = self.requests.iter_mut().rev().find(|request| request.id == id) {
+    /// The call of a request, which got this place or else 0, has succeeded without it.
+    pub(crate) fn leave(&mut self, id: MessageId, place: u64) {
+        let request = if place == 0 {
+            self.requests.iter_mut().rev().find(|request| request.id == id)
+        } else {
+            // The places of those that wait rise, as what is sent again keeps its own.
+            let index = self.requests.partition_point(|request| request.place < place);
+            self.requests.get_mut(index).filter(|request| request.id == id)
+        };
+        if let Some(request) = request {
             request.awaits = Awaits::NoLonger;
         }
     }
@@ -201,6 +211,10 @@ impl Queue {
 
     fn append(&mut self, request: &mut Outgoing) {
         self.add(request);
+        if request.place == 0 {
+            self.taken += 1;
+            request.place = self.taken;
+        }
         let is_long = self.copied.len() >= BACKLOG;
         let body = match &mut request.body {
             Body::Short(message) if is_long => Body::Shared(Bytes::copy_from_slice(message)),
@@ -208,7 +222,8 @@ impl Queue {
                 self.copied.tail().extend_from_slice(message);
                 Body::Copied(message.len())
             }
-            Body::Shared(message) if message.len() < LARGE && !is_long => {
+            // While the peer takes no more, a copy now would save nothing.
+            Body::Shared(message) if message.len() < LARGE && !is_long && !self.waits_for_room => {
                 self.copied.tail().extend_from_slice(message);
                 Body::Copied(message.len())
             }
