@@ -57,7 +57,9 @@ impl Descriptors {
             let mut file = DynamicMessage::decode(kind.clone(), file).map_err(|e| invalid(&e))?;
             editions::lower(&mut file)?;
             let file = file.encode_to_vec();
-            lowered.push(FileDescriptorProto::decode(file.as_slice()).map_err(|error| invalid(&error))?);
+            let read = FileDescriptorProto::decode(file.as_slice()).map_err(|error| invalid(&error))?;
+            check_syntax(&read)?;
+            lowered.push(read);
             set.file.push(file.into());
         }
         let pool = DescriptorPool::decode(set.encode_to_vec().as_slice())
@@ -173,6 +175,16 @@ impl Descriptors {
         let modules = guarded(|| config.generate(requests))?;
         Ok(modules.into_iter().filter(|(module, _)| *module != unwanted).collect())
     }
+}
+
+/// prost-reflect panics on a syntax that it does not know. Editions were lowered before.
+fn check_syntax(file: &FileDescriptorProto) -> Result<(), Error> {
+    if matches!(file.syntax.as_deref(), None | Some("proto2" | "proto3")) {
+        return Ok(());
+    }
+    let (name, syntax) = (file.name(), file.syntax());
+    let reason = format!("{name}: the syntax `{syntax}` is not known; use proto3, proto2 or an edition");
+    Err(Error::new(ErrorKind::Proto, reason))
 }
 
 impl Generated {

@@ -214,6 +214,25 @@ fn what_prost_panics_about_is_an_error() {
 }
 
 #[test]
+fn a_syntax_that_nobody_knows_is_an_error() {
+    for syntax in ["proto4", "\0roto3", ""] {
+        let descriptor = prost_types::FileDescriptorProto {
+            name: Some("test.proto".to_owned()),
+            syntax: Some(syntax.to_owned()),
+            ..Default::default()
+        };
+        let request = Request {
+            file_to_generate: vec!["test.proto".to_owned()],
+            parameter: None,
+            proto_file: vec![descriptor.encode_to_vec()],
+        };
+        let expected =
+            format!("test.proto: the syntax `{syntax}` is not known; use proto3, proto2 or an edition");
+        assert_eq!(request.error(), expected);
+    }
+}
+
+#[test]
 fn the_program_answers_on_standard_output() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_protoc-gen-gorums"))
         .stdin(Stdio::piped())
