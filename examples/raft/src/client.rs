@@ -2,7 +2,6 @@
 
 mod attempts;
 mod directory;
-mod sessions;
 mod watch;
 
 use std::fmt;
@@ -15,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 
 use self::attempts::Attempts;
 use self::directory::Directory;
-use self::sessions::Sessions;
 pub use self::watch::{Watch, WatchedChange};
 use crate::error::Error;
+use crate::sessions::Sessions;
 use crate::proto::{
     AddRequest, AdminNodeClient, ChangeReply, CompactRequest, CompareAndSwap, Consistency, Delete, DeleteRequest,
     GetReply, GetRequest, KvNodeClient, LogId, Member, NodeStatus, Put, PutRequest, RemoveRequest, Routing, Session,
@@ -241,11 +240,9 @@ impl Client {
         &self,
         make: impl Fn(&gorums::Node, Session, Routing, Duration) -> RpcFuture<Written>,
     ) -> Result<Written, Error> {
-        let mut session = self.inner.sessions.take();
-        session.sequence += 1;
+        let session = self.inner.sessions.next();
         let written = self.call(|node, routing, time| make(node, session, routing, time)).await?;
-        // After a failure or without an answer, it is not certain what the number stands for: the session is not used again.
-        self.inner.sessions.give_back(session);
+        self.inner.sessions.done(session);
         Ok(written)
     }
 

@@ -10,6 +10,7 @@ mod options;
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)]
 pub mod proto;
 mod service;
+mod sessions;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -18,7 +19,7 @@ mod types;
 pub use client::{Client, ClientBuilder, Watch, WatchedChange};
 pub use error::Error;
 pub use node::{
-    CircuitBreaker, Leader, LeaderContext, Leadership, Node, Pass, Refused, RetryBudget, Verdict,
+    CircuitBreaker, Leader, LeaderContext, Leadership, Node, Pass, Refused, RetryBudget, Verdict, Write,
 };
 pub use convert::Malformed;
 pub use options::{Defect, Options};

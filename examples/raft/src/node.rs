@@ -31,7 +31,7 @@ pub use self::budget::RetryBudget;
 pub use self::leadership::Leadership;
 pub use self::routines::LeaderContext;
 use self::forward::Forwarder;
-pub(crate) use self::calls::Write;
+pub use self::calls::Write;
 pub(crate) use self::forward::MARGIN;
 use self::meters::Meters;
 use self::proposals::Proposals;
@@ -41,6 +41,7 @@ use crate::network::{Connect, Network, PeerService, Peers};
 use crate::options::{Defect, Options};
 use crate::proto::{AdminServer, KvServer, PeerServer};
 use crate::service::{AdminService, KvService};
+use crate::sessions::Sessions;
 use crate::storage::{Application, Stage, StateReader, Storage};
 use crate::types::Raft;
 
@@ -63,6 +64,8 @@ struct Inner {
     proposals: Proposals,
     reads: ReadRounds,
     forwarder: Forwarder,
+    /// Of writes that came without one.
+    sessions: Sessions,
     /// A permit for each call of a client.
     calls: Semaphore,
     meters: Meters,
@@ -102,6 +105,7 @@ impl Node {
             forwarder: Forwarder::new(peers.clone(), leadership.clone()),
             proposals: Proposals::default(),
             reads: ReadRounds::default(),
+            sessions: Sessions::default(),
             meters: Meters::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

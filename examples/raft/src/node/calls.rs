@@ -15,22 +15,49 @@ use crate::node::proposals::write;
 use crate::node::{Node, reads};
 use crate::options::Defect;
 use crate::proto::{
-    Command, Consistency, GetReply, GetRequest, KvNodeClient, Operation, Routing, Session, Written, command, operation,
+    Command, Consistency, DeleteRequest, GetReply, GetRequest, KvNodeClient, Operation, PutRequest, Routing, Session,
+    SwapRequest, Written, command, operation,
 };
 use crate::storage::StateReader;
 use crate::types::Applied;
 
 /// A write as a client asks for it.
 #[derive(Clone, Debug)]
-pub(crate) struct Write {
-    pub(crate) session: Option<Session>,
-    pub(crate) routing: Routing,
-    pub(crate) change: operation::Change,
+pub struct Write {
+    /// Which write it is, so that it takes effect once although it may be sent again. Without one, the node gives it one.
+    pub session: Option<Session>,
+    /// What to do if another node leads.
+    pub routing: Routing,
+    /// What to write.
+    pub change: operation::Change,
+}
+
+impl Write {
+    /// A write that goes to the leader, wherever that is.
+    pub fn new(change: impl Into<operation::Change>) -> Self {
+        Self { session: None, routing: Routing::Forward, change: change.into() }
+    }
+
+    /// The same, asked of the leader.
+    fn send(&self, session: Session, leader: &gorums::Node, time: Duration) -> RpcFuture<Written> {
+        let (session, routing) = (Some(session), Routing::Redirect.into());
+        match self.change.clone() {
+            operation::Change::Put(put) => {
+                leader.put(PutRequest { session, routing, put: Some(put) }).timeout(time).send()
+            }
+            operation::Change::Delete(delete) => {
+                leader.delete(DeleteRequest { session, routing, delete: Some(delete) }).timeout(time).send()
+            }
+            operation::Change::CompareAndSwap(swap) => {
+                leader.compare_and_swap(SwapRequest { session, routing, swap: Some(swap) }).timeout(time).send()
+            }
+        }
+    }
 }
 
 impl Node {
     /// Lets a call in, unless too many are in progress.
-    pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
+    fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.inner.calls.try_acquire().map_err(|_| {
             self.inner.meters.overloaded.inc();
             Error::Overloaded
@@ -131,8 +158,19 @@ impl Node {
         &self.inner.reader
     }
 
-    /// Reads a key.
-    pub(crate) async fn get(&self, request: GetRequest, deadline: Option<Instant>) -> Result<GetReply, Error> {
+    /// Reads a key, here or on the leader. Ends at the deadline, after 5 s if there is none, unless the options say
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unconfirmed`] if a quorum has not confirmed the leader by then, [`Error::Overloaded`] at once if too many
+    /// calls are in progress, and others.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped: the reads that share its round are left alone.
+    pub async fn get(&self, request: GetRequest, deadline: Option<Instant>) -> Result<GetReply, Error> {
+        let _admitted = self.admit()?;
         let deadline = self.deadline(deadline);
         let (consistency, routing) = (request.consistency(), request.routing());
         let here = async || {
@@ -151,17 +189,23 @@ impl Node {
         self.route(routing, deadline, here, there).await
     }
 
-    /// Executes a write. `there` makes the same call on another node.
-    pub(crate) async fn write(
-        &self,
-        write: Write,
-        deadline: Option<Instant>,
-        there: impl Fn(gorums::Node, Duration) -> RpcFuture<Written> + Send + Sync,
-    ) -> Result<Written, Error> {
+    /// Executes a write, here or on the leader. Ends at the deadline, after 5 s if there is none, unless the options say
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutcomeUnknown`] if it may still take effect, [`Error::Overloaded`] at once if too many calls are in
+    /// progress, and others.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the write takes effect or not; the other writes in its entry are left alone.
+    pub async fn write(&self, write: Write, deadline: Option<Instant>) -> Result<Written, Error> {
+        let _admitted = self.admit()?;
         let deadline = self.deadline(deadline);
-        let Write { session, routing, change } = write;
+        let session = write.session.unwrap_or_else(|| self.inner.sessions.next());
         let here = async || {
-            let operation = Operation { session, change: Some(change.clone()) };
+            let operation = Operation { session: Some(session), change: Some(write.change.clone()) };
             let result = self.inner.proposals.enqueue(operation);
             match timeout_at(deadline, result).await {
                 Ok(Ok(result)) => result,
@@ -169,7 +213,12 @@ impl Node {
                 Ok(Err(_)) | Err(_) => Err(Error::OutcomeUnknown),
             }
         };
-        self.route(routing, deadline, here, there).await
+        let there = |node: gorums::Node, time| write.send(session, &node, time);
+        let written = self.route(write.routing, deadline, here, there).await?;
+        if write.session.is_none() {
+            self.inner.sessions.done(session);
+        }
+        Ok(written)
     }
 
     /// Does something here or there, wherever the leader is, and again as long as that helps and there is time.

@@ -10,8 +10,7 @@ use crate::error::Error;
 use crate::network::in_turn;
 use crate::node::{MARGIN, Node, Write};
 use crate::proto::{
-    DeleteRequest, GetReply, GetRequest, Kv, KvNodeClient, PutRequest, Routing, SwapRequest, WatchEvent,
-    WatchRequest, Written, operation,
+    DeleteRequest, GetReply, GetRequest, Kv, PutRequest, SwapRequest, WatchEvent, WatchRequest, Written, operation,
 };
 use crate::storage::Updated;
 
@@ -31,7 +30,7 @@ impl KvService {
         Self { node }
     }
 
-    /// Lets a call in, begins it in its turn, and ends it when nobody waits for it any more.
+    /// Begins a call in its turn, and ends it when nobody waits for it any more.
     async fn serve<T>(
         &self,
         ctx: &ServerContext,
@@ -39,13 +38,10 @@ impl KvService {
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Status> {
         let begun = Instant::now();
-        let result = match self.node.admit() {
-            Ok(_permit) => tokio::select! {
-                biased;
-                result = in_turn(ctx, call) => result,
-                () = ctx.cancelled() => return Err(Status::cancelled("nobody waits for the answer any more")),
-            },
-            Err(error) => Err(error),
+        let result = tokio::select! {
+            biased;
+            result = in_turn(ctx, call) => result,
+            () = ctx.cancelled() => return Err(Status::cancelled("nobody waits for the answer any more")),
         };
         self.node.count(method, &result, begun.elapsed());
         result.map_err(Status::from)
@@ -56,10 +52,11 @@ impl KvService {
         ctx: &ServerContext,
         method: &'static str,
         write: Write,
-        there: impl Fn(gorums::Node, std::time::Duration) -> gorums::RpcFuture<Written> + Send + Sync,
     ) -> Result<Written, Status> {
-        let valid = check(&write.change);
-        let call = async { self.node.write({ valid?; write }, deadline(ctx), there).await };
+        let call = async {
+            check(&write.change)?;
+            self.node.write(write, deadline(ctx)).await
+        };
         self.serve(ctx, method, call).await
     }
 }
@@ -92,13 +89,9 @@ fn missing() -> Status {
 
 impl Kv for KvService {
     async fn put(&self, ctx: &ServerContext, request: PutRequest) -> Result<Written, Status> {
-        let change = request.put.clone().ok_or_else(missing)?.into();
-        let write = Write { session: request.session, routing: request.routing(), change };
-        let there = |node: gorums::Node, time| {
-            let request = PutRequest { routing: Routing::Redirect.into(), ..request.clone() };
-            node.put(request).timeout(time).send()
-        };
-        self.write(ctx, "put", write, there).await
+        let (session, routing) = (request.session, request.routing());
+        let change = request.put.ok_or_else(missing)?.into();
+        self.write(ctx, "put", Write { session, routing, change }).await
     }
 
     async fn get(&self, ctx: &ServerContext, request: GetRequest) -> Result<GetReply, Status> {
@@ -106,23 +99,15 @@ impl Kv for KvService {
     }
 
     async fn delete(&self, ctx: &ServerContext, request: DeleteRequest) -> Result<Written, Status> {
-        let change = request.delete.clone().ok_or_else(missing)?.into();
-        let write = Write { session: request.session, routing: request.routing(), change };
-        let there = |node: gorums::Node, time| {
-            let request = DeleteRequest { routing: Routing::Redirect.into(), ..request.clone() };
-            node.delete(request).timeout(time).send()
-        };
-        self.write(ctx, "delete", write, there).await
+        let (session, routing) = (request.session, request.routing());
+        let change = request.delete.ok_or_else(missing)?.into();
+        self.write(ctx, "delete", Write { session, routing, change }).await
     }
 
     async fn compare_and_swap(&self, ctx: &ServerContext, request: SwapRequest) -> Result<Written, Status> {
-        let change = request.swap.clone().ok_or_else(missing)?.into();
-        let write = Write { session: request.session, routing: request.routing(), change };
-        let there = |node: gorums::Node, time| {
-            let request = SwapRequest { routing: Routing::Redirect.into(), ..request.clone() };
-            node.compare_and_swap(request).timeout(time).send()
-        };
-        self.write(ctx, "compare_and_swap", write, there).await
+        let (session, routing) = (request.session, request.routing());
+        let change = request.swap.ok_or_else(missing)?.into();
+        self.write(ctx, "compare_and_swap", Write { session, routing, change }).await
     }
 
     async fn watch(

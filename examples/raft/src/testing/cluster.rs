@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gorums::{Configuration, Server, ServerHandle};
+use gorums::{Configuration, Server, ServerBuilder, ServerHandle};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -19,6 +19,7 @@ use crate::types::Id;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 type Adjust = Box<dyn Fn(Options) -> Options + Send + Sync>;
+type AdjustServer = Box<dyn Fn(Id, ServerBuilder) -> ServerBuilder + Send + Sync>;
 
 /// Describes a [`Cluster`].
 #[must_use]
@@ -26,6 +27,7 @@ pub struct ClusterBuilder {
     size: Id,
     spare: Id,
     adjust: Adjust,
+    server: AdjustServer,
     seed: u64,
 }
 
@@ -39,6 +41,7 @@ pub struct Cluster {
     running: BTreeMap<Id, Running>,
     first: BTreeMap<Id, String>,
     adjust: Adjust,
+    server: AdjustServer,
     seed: u64,
 }
 
@@ -61,6 +64,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Adjusts the server of each node, as with an interceptor.
+    pub fn server(mut self, adjust: impl Fn(Id, ServerBuilder) -> ServerBuilder + Send + Sync + 'static) -> Self {
+        self.server = Box::new(adjust);
+        self
+    }
+
     /// What chance is drawn from.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -69,11 +78,11 @@ impl ClusterBuilder {
 
     /// Starts all nodes and waits until one of them leads.
     pub async fn start(self) -> Cluster {
-        let Self { size, spare, adjust, seed } = self;
+        let Self { size, spare, adjust, server, seed } = self;
         let links = Links::new(size + spare);
         let disks = (1..=size + spare).map(|id| (id, <(Disk, Disk)>::default())).collect();
         let first = (1..=size).map(|id| (id, Links::address(id))).collect();
-        let mut cluster = Cluster { links, disks, running: BTreeMap::new(), first, adjust, seed };
+        let mut cluster = Cluster { links, disks, running: BTreeMap::new(), first, adjust, server, seed };
         for id in 1..=size {
             cluster.start(id).await;
         }
@@ -88,7 +97,13 @@ impl ClusterBuilder {
 impl Cluster {
     /// A cluster of so many nodes, with the ids 1, 2, ..
     pub fn builder(size: Id) -> ClusterBuilder {
-        ClusterBuilder { size, spare: 0, adjust: Box::new(|options| options), seed: 1 }
+        ClusterBuilder {
+            size,
+            spare: 0,
+            adjust: Box::new(|options| options),
+            server: Box::new(|_, server| server),
+            seed: 1,
+        }
     }
 
     /// Starts a node on what is on its disks.
@@ -101,7 +116,7 @@ impl Cluster {
         let connect = move |builder: gorums::ConfigurationBuilder| builder.connector(links.from(id)).jitter_seed(seed);
         let node = Node::start((self.adjust)(options), storage, connect, NoApplication).await;
         let node = node.expect("the node starts");
-        let bound = node.add_services(Server::builder(), false).on(self.links.listen(id));
+        let bound = node.add_services((self.server)(id, Server::builder()), false).on(self.links.listen(id));
         let server = bound.handle();
         let serving = tokio::spawn(async move {
             // It ends without an error when it is shut down.
