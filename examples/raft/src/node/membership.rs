@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use openraft::ChangeMembers;
+use openraft::{ChangeMembers, LogIdOptionExt};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 
@@ -37,8 +37,23 @@ impl Node {
     ///
     /// [`Error::NotLeader`], or what is wrong with the change, such as another one in progress.
     pub async fn add_learner(&self, id: Id, address: String) -> Result<LogId, Error> {
-        let added = self.inner.raft.add_learner(id, Member { address }, true).await;
-        added.map(|response| (&response.log_id).into()).map_err(|error| self.refused(error))
+        let added = self.inner.raft.add_learner(id, Member { address }, false).await;
+        let added = added.map_err(|error| self.refused(error))?.log_id;
+        // The engine has an idea of its own of who has caught up: whoever gets no snapshot any more.
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            let has_it = metrics.borrow_watched().replication.as_ref().map(|matched| {
+                matched.get(&id).is_some_and(|last| last.index() >= Some(added.index()))
+            });
+            match has_it {
+                Some(true) => return Ok((&added).into()),
+                Some(false) => {}
+                None => return Err(self.hinted(Error::NotLeader { leader: None })),
+            }
+            if metrics.changed().await.is_err() {
+                return Err(Error::Stopped("the node has stopped".into()));
+            }
+        }
     }
 
     /// Lets exactly these nodes vote; former voters become learners. Only on the leader.
