@@ -16,12 +16,12 @@ use self::attempts::Attempts;
 use self::directory::Directory;
 pub use self::watch::{Watch, WatchedChange};
 use crate::error::Error;
-use crate::sessions::Sessions;
 use crate::proto::{
-    AddRequest, AdminNodeClient, ChangeReply, CompactRequest, CompareAndSwap, Consistency, Delete, DeleteRequest,
-    GetReply, GetRequest, KvNodeClient, LogId, Member, NodeStatus, Put, PutRequest, RemoveRequest, Routing, Session,
-    StatusRequest, SwapRequest, TransferTo, VotersRequest, Written,
+    AddRequest, AdminNodeClient, ChangeReply, CompactRequest, CompareAndSwap, Consistency, Delete,
+    DeleteRequest, GetReply, GetRequest, KvNodeClient, LogId, Member, NodeStatus, Put, PutRequest,
+    RemoveRequest, Routing, Session, StatusRequest, SwapRequest, TransferTo, VotersRequest, Written,
 };
+use crate::sessions::Sessions;
 
 /// How long a call may take, with all its attempts, unless the builder says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,7 +99,8 @@ impl Client {
     pub async fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Written, Error> {
         let put = Put { key: key.into(), value: value.into() };
         self.write(|node, session, routing, time| {
-            let request = PutRequest { session: Some(session), routing: routing.into(), put: Some(put.clone()) };
+            let request =
+                PutRequest { session: Some(session), routing: routing.into(), put: Some(put.clone()) };
             node.put(request).timeout(time).send()
         })
         .await
@@ -125,7 +126,8 @@ impl Client {
     ) -> Result<Written, Error> {
         let swap = CompareAndSwap { key: key.into(), expected, value };
         self.write(|node, session, routing, time| {
-            let request = SwapRequest { session: Some(session), routing: routing.into(), swap: Some(swap.clone()) };
+            let request =
+                SwapRequest { session: Some(session), routing: routing.into(), swap: Some(swap.clone()) };
             node.compare_and_swap(request).timeout(time).send()
         })
         .await
@@ -177,7 +179,10 @@ impl Client {
 
     /// Lets exactly these nodes vote.
     pub async fn set_voters(&self, nodes: Vec<u32>) -> Result<Option<LogId>, Error> {
-        self.change(|leader, time| leader.set_voters(VotersRequest { nodes: nodes.clone() }).timeout(time).send()).await
+        self.change(|leader, time| {
+            leader.set_voters(VotersRequest { nodes: nodes.clone() }).timeout(time).send()
+        })
+        .await
     }
 
     /// Takes a node out of the cluster.
@@ -232,7 +237,8 @@ impl Client {
         make: impl Fn(&gorums::Node, Duration) -> RpcFuture<ChangeReply>,
     ) -> Result<Option<LogId>, Error> {
         // Changes are not forwarded: the leader has to be asked itself.
-        let attempts = Attempts::new(&self.inner.directory, Instant::now() + self.inner.timeout).at_the_leader();
+        let attempts =
+            Attempts::new(&self.inner.directory, Instant::now() + self.inner.timeout).at_the_leader();
         attempts.run(|node, _, time| make(node, time)).await.map(|reply| reply.id)
     }
 

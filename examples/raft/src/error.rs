@@ -71,7 +71,9 @@ impl Error {
             Self::Overloaded | Self::Unconfirmed | Self::Unreachable { .. } | Self::OutcomeUnknown => {
                 ErrorClass::Transient
             }
-            Self::SessionExpired | Self::Invalid(_) | Self::Stopped(_) | Self::Lagged => ErrorClass::Permanent,
+            Self::SessionExpired | Self::Invalid(_) | Self::Stopped(_) | Self::Lagged => {
+                ErrorClass::Permanent
+            }
             Self::Call(error) => error.class(),
         }
     }
@@ -181,7 +183,11 @@ mod tests {
         ] {
             assert_eq!((error.class(), error.is_ambiguous()), (class, ambiguous), "{error}");
             let status = Status::from(error.clone());
-            assert_eq!(ErrorClass::of(&status), class, "{error}: the code says the same to whoever knows no details");
+            assert_eq!(
+                ErrorClass::of(&status),
+                class,
+                "{error}: the code says the same to whoever knows no details"
+            );
             let heard = Error::of_status(&status).unwrap();
             assert_eq!(format!("{heard:?}"), format!("{error:?}"));
         }

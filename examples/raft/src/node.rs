@@ -28,14 +28,14 @@ use tokio_util::task::TaskTracker;
 
 pub use self::breaker::{CircuitBreaker, Leader, Pass, Refused, Verdict};
 pub use self::budget::RetryBudget;
-pub use self::leadership::Leadership;
-pub use self::routines::LeaderContext;
-use self::forward::Forwarder;
 pub use self::calls::Write;
+use self::forward::Forwarder;
 pub(crate) use self::forward::MARGIN;
+pub use self::leadership::Leadership;
 use self::meters::Meters;
 use self::proposals::Proposals;
 use self::reads::ReadRounds;
+pub use self::routines::LeaderContext;
 use crate::error::Error;
 use crate::network::{Connect, Network, PeerService, Peers};
 use crate::options::{Defect, Options};

@@ -14,7 +14,8 @@ impl Sessions {
     /// The next number of a session that is not in use, or the first one of a new session.
     pub(crate) fn next(&self) -> Session {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Session { client, sequence } = idle.unwrap_or_else(|| Session { client: rand::random(), sequence: 0 });
+        let Session { client, sequence } =
+            idle.unwrap_or_else(|| Session { client: rand::random(), sequence: 0 });
         Session { client, sequence: sequence + 1 }
     }
 

@@ -8,8 +8,8 @@
 //! is read from when it is sent. The receiver writes the chunks into tables beside its own, and swaps them in one
 //! transaction when all are there.
 
-mod apply;
 mod application;
+mod apply;
 mod log_store;
 mod log_tables;
 mod reader;
@@ -27,10 +27,10 @@ use redb::{Builder, Database, StorageBackend};
 
 pub use self::application::{Application, ApplicationState, NoApplication};
 pub(crate) use self::log_store::LogStore;
+use self::log_tables::LogTables;
 pub(crate) use self::reader::{StateReader, Updated};
 pub(crate) use self::snapshot::{SnapshotData, Stage};
 pub(crate) use self::state_machine::StateMachine;
-use self::log_tables::LogTables;
 use self::worker::Worker;
 
 /// Pages that each of the two databases keeps in memory.
@@ -55,7 +55,8 @@ impl Storage {
         let directory = directory.as_ref();
         std::fs::create_dir_all(directory)?;
         let open = |name| builder().create(directory.join(name)).map_err(io::Error::other);
-        let storage = Self { log: open("log.redb")?, state: open("state.redb")?, inline: false, synced: true };
+        let storage =
+            Self { log: open("log.redb")?, state: open("state.redb")?, inline: false, synced: true };
         // The names of new files are to survive a crash too.
         std::fs::File::open(directory)?.sync_all()?;
         Ok(storage)

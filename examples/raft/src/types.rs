@@ -56,7 +56,9 @@ impl fmt::Display for proto::Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Some(command::Kind::Batch(batch)) => write!(f, "{} operations", batch.operations.len()),
-            Some(command::Kind::Application(command)) => write!(f, "{} bytes of the application", command.len()),
+            Some(command::Kind::Application(command)) => {
+                write!(f, "{} bytes of the application", command.len())
+            }
             None => f.write_str("nothing"),
         }
     }

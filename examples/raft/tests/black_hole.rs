@@ -80,7 +80,11 @@ impl Latencies {
 }
 
 /// Callers that put and get, one call after the other, until they are told to stop. None of their calls may fail.
-fn callers(cluster: &Cluster, latencies: &Arc<Latencies>, done: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<()>> {
+fn callers(
+    cluster: &Cluster,
+    latencies: &Arc<Latencies>,
+    done: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
     let caller = |number: u32| {
         let (client, latencies, done) = (cluster.client(), latencies.clone(), done.clone());
         tokio::spawn(async move {
@@ -179,9 +183,13 @@ async fn the_leader_keeps_its_role_and_nobody_notices() {
         with_snapshot[0], with_snapshot[1]
     );
     for (index, call) in PUT_AND_GET.into_iter().enumerate() {
-        let p99 = [&mut well, &mut ill, &mut during_snapshot].map(|calls| percentile(&mut calls[index], 0.99));
+        let p99 =
+            [&mut well, &mut ill, &mut during_snapshot].map(|calls| percentile(&mut calls[index], 0.99));
         let ratio = p99[1].as_secs_f64() / p99[0].as_secs_f64();
-        figures += &format!("; {call} p99 {:?} well, {:?} with the hole ({ratio:.2}), {:?} with both", p99[0], p99[1], p99[2]);
+        figures += &format!(
+            "; {call} p99 {:?} well, {:?} with the hole ({ratio:.2}), {:?} with both",
+            p99[0], p99[1], p99[2]
+        );
         // A short run on a busy machine has few calls to take the hundredth of.
         assert!(ratio < common::length(4.0, 2.0), "{figures}");
     }

@@ -60,7 +60,8 @@ async fn one_of_a_batch_is_cancelled_and_the_others_are_not() {
     assert_eq!(node.status().last_index, before + 1);
     for other in others {
         cluster.caught_up(other).await;
-        let key = GetRequest { key: "k3".into(), consistency: Consistency::Stale.into(), ..GetRequest::default() };
+        let key =
+            GetRequest { key: "k3".into(), consistency: Consistency::Stale.into(), ..GetRequest::default() };
         assert_eq!(cluster.node(other).get(key, None).await.unwrap().revision, 5);
     }
     cluster.finish().await;
@@ -172,12 +173,18 @@ async fn a_dead_leader_is_called_a_few_times_and_then_once_per_step_of_the_pause
     while let Some(ended) = writers.join_next().await {
         let (result, took) = ended.unwrap();
         let error = result.unwrap_err();
-        assert!(matches!(error, Error::Unreachable { .. } | Error::OutcomeUnknown | Error::Call(_)), "{error:?}");
+        assert!(
+            matches!(error, Error::Unreachable { .. } | Error::OutcomeUnknown | Error::Call(_)),
+            "{error:?}"
+        );
         assert!(took <= 5 * SECOND + 200 * MS, "{took:?}");
     }
     let failed = metric(&node, "raft_forwards_failed_total");
     let made = metric(&node, "raft_forwards_total") - made_before;
-    assert!(failed_then <= 3.0 + f64::from(in_flight), "{failed_then} failed before it opened, {in_flight} in flight");
+    assert!(
+        failed_then <= 3.0 + f64::from(in_flight),
+        "{failed_then} failed before it opened, {in_flight} in flight"
+    );
     assert!(in_flight < WRITERS / 4, "{in_flight}");
     // In the 6 s, there are probes after 0.1, 0.3, 0.7, 1.5, 3.1 and 5.1 s.
     let probes = failed - failed_then;

@@ -171,10 +171,16 @@ async fn deadlines_hold_behind_a_forward_and_are_seen_there() {
         let begun = Instant::now();
         let error = node.get(get("k"), Some(begun + deadline)).await.unwrap_err();
         let took = begun.elapsed();
-        assert!((deadline - 200 * MS..=deadline + 200 * MS).contains(&took), "{took:?} of {deadline:?}: {error}");
+        assert!(
+            (deadline - 200 * MS..=deadline + 200 * MS).contains(&took),
+            "{took:?} of {deadline:?}: {error}"
+        );
         assert!(matches!(error, Error::Unconfirmed), "{error:?}");
         let seen = seen.lock().unwrap();
-        assert!(matches!(seen[..], [(at, left)] if at == leader && left <= deadline && left > deadline - 200 * MS), "{seen:?}");
+        assert!(
+            matches!(seen[..], [(at, left)] if at == leader && left <= deadline && left > deadline - 200 * MS),
+            "{seen:?}"
+        );
     }
     // Let go, it answers.
     for other in 1..=3 {

@@ -167,7 +167,10 @@ async fn kills_in_turn_fail_nothing_that_is_not_told() {
         let (written, errors) = writer.finish(&client).await;
         assert!(written > 100, "{written}");
         failed += errors.len();
-        assert!(errors.iter().all(|error| !matches!(error, Error::Stopped(_) | Error::Invalid(_))), "{errors:?}");
+        assert!(
+            errors.iter().all(|error| !matches!(error, Error::Stopped(_) | Error::Invalid(_))),
+            "{errors:?}"
+        );
     }
     // Each call has 5 s, and a new leader is there sooner.
     assert_eq!(failed, 0);

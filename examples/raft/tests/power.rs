@@ -68,7 +68,11 @@ async fn fail(rounds: u64, seed: u64, defect: Option<Defect>) -> Result<u64, Str
             let acknowledged = acknowledged.load(Relaxed);
             match number(&after, key).await {
                 Ok(found) if found >= acknowledged => {}
-                Ok(found) => return Err(format!("round {round}: {acknowledged} was acknowledged, and {found} is there")),
+                Ok(found) => {
+                    return Err(format!(
+                        "round {round}: {acknowledged} was acknowledged, and {found} is there"
+                    ));
+                }
                 Err(error) => return Err(format!("round {round}: {error}")),
             }
         }
@@ -87,7 +91,10 @@ fn total(acknowledged: &[Arc<AtomicU64>], round: u64) -> u64 {
 async fn no_acknowledged_write_is_lost() {
     let rounds = length(10, 200);
     let last = fail(rounds, 7, None).await.unwrap();
-    report("power failures", &format!("{rounds}, nothing lost; {last} writes were acknowledged before the last one"));
+    report(
+        "power failures",
+        &format!("{rounds}, nothing lost; {last} writes were acknowledged before the last one"),
+    );
 }
 
 /// The red proof: without waiting for the disk, writes are lost, and that is noticed.

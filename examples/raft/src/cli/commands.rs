@@ -38,7 +38,8 @@ pub(crate) async fn run(client: &Client, command: ClientCommand) -> Result<(), F
             result(if written.done { "deleted" } else { "no value" });
         }
         ClientCommand::Cas { key, expect, value } => {
-            let swapped = client.compare_and_swap(key, expect.map(Bytes::from), value.map(Bytes::from)).await?;
+            let swapped =
+                client.compare_and_swap(key, expect.map(Bytes::from), value.map(Bytes::from)).await?;
             match (swapped.done, swapped.found) {
                 (true, _) => result(&format!("ok, revision {}", swapped.revision)),
                 (false, Some(found)) => result(&format!("not swapped: the value is {}", text(&found))),

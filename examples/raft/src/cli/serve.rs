@@ -18,7 +18,8 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
     let data = options.data.as_ref().ok_or_else(|| usage("where is the data to be kept? give --data"))?;
     let member = connection.nodes.iter().find(|(node, _)| *node == id).map(|(_, address)| address);
     let address = options.join.as_ref().or(member);
-    let address = address.ok_or_else(|| usage("the node is none of --nodes; to be added to a cluster, give --join"))?;
+    let address =
+        address.ok_or_else(|| usage("the node is none of --nodes; to be added to a cluster, give --join"))?;
     let tls = connection.tls()?;
     if tls.as_ref().is_some_and(|tls| tls.identity.is_none()) {
         return Err(usage("a node with TLS needs --tls-cert and --tls-key"));
@@ -29,7 +30,8 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
     };
 
     let storage = Storage::in_directory(data).map_err(raft::Error::from)?;
-    let node = Node::start(node_options(id, address, &options, &connection), storage, connect, NoApplication).await?;
+    let node = Node::start(node_options(id, address, &options, &connection), storage, connect, NoApplication)
+        .await?;
     let mut server = node.add_services(Server::builder(), tls.is_some());
     if let Some(tls) = &tls {
         server = tls.accept(server)?;
@@ -63,7 +65,9 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
 
 fn node_options(id: u32, address: &str, serve: &Serve, connection: &Connection) -> Options {
     let mut options = Options::new(id, address);
-    let set = |field: &mut std::time::Duration, value: Option<std::time::Duration>| *field = value.unwrap_or(*field);
+    let set = |field: &mut std::time::Duration, value: Option<std::time::Duration>| {
+        *field = value.unwrap_or(*field)
+    };
     set(&mut options.heartbeat_interval, serve.heartbeat);
     set(&mut options.election_timeout, serve.election_timeout);
     set(&mut options.call_timeout, connection.timeout);

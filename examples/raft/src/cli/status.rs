@@ -10,7 +10,18 @@ use crate::cli::output::result;
 /// Prints a line for each node, and one for each peer of the leader.
 pub(crate) async fn print(client: &Client) {
     let asked = ask(client).await;
-    let mut rows = vec![row(["node", "address", "role", "term", "leader", "log", "committed", "applied", "calls", "writes"])];
+    let mut rows = vec![row([
+        "node",
+        "address",
+        "role",
+        "term",
+        "leader",
+        "log",
+        "committed",
+        "applied",
+        "calls",
+        "writes",
+    ])];
     for (id, address, status) in &asked {
         rows.push(match status {
             Ok(status) => node(*id, address, status),
@@ -23,11 +34,24 @@ pub(crate) async fn print(client: &Client) {
     }
     table(&rows);
     let leader = asked.iter().filter_map(|(_, _, status)| status.as_ref().ok());
-    let Some(leader) = leader.filter(|status| status.role == "leader").max_by_key(|status| status.term) else { return };
+    let Some(leader) = leader.filter(|status| status.role == "leader").max_by_key(|status| status.term)
+    else {
+        return;
+    };
     result("");
     result(&format!("as node {}, the leader, sees the others:", leader.node));
-    let mut rows =
-        vec![row(["node", "votes", "reachable", "last seen", "has", "lag", "queued", "dropped", "latency", ""])];
+    let mut rows = vec![row([
+        "node",
+        "votes",
+        "reachable",
+        "last seen",
+        "has",
+        "lag",
+        "queued",
+        "dropped",
+        "latency",
+        "",
+    ])];
     rows.extend(leader.peers.iter().map(|peer| of_peer(peer, leader.last_index)));
     table(&rows);
 }
@@ -35,7 +59,8 @@ pub(crate) async fn print(client: &Client) {
 /// Fails unless one of the nodes leads and is confirmed.
 pub(crate) async fn health(client: &Client) -> Result<(), Failure> {
     let asked = ask(client).await;
-    let leader = asked.iter().filter_map(|(_, _, status)| status.as_ref().ok()).find(|status| status.confirmed);
+    let leader =
+        asked.iter().filter_map(|(_, _, status)| status.as_ref().ok()).find(|status| status.confirmed);
     match leader {
         Some(leader) => result(&format!("node {} leads in term {}", leader.node, leader.term)),
         None => return Err(Failure::Unhealthy),
@@ -93,7 +118,8 @@ fn of_peer(peer: &PeerStatus, last: u64) -> Vec<String> {
 
 fn table(rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     for row in rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));

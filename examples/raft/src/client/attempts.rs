@@ -30,7 +30,14 @@ pub(crate) struct Attempts<'d> {
 
 impl<'d> Attempts<'d> {
     pub(crate) fn new(directory: &'d Directory, deadline: Instant) -> Self {
-        Self { directory, deadline, pause: FIRST_PAUSE, ambiguous: false, forward: false, at_the_leader: false }
+        Self {
+            directory,
+            deadline,
+            pause: FIRST_PAUSE,
+            ambiguous: false,
+            forward: false,
+            at_the_leader: false,
+        }
     }
 
     /// Of a call that no node forwards.
@@ -55,7 +62,8 @@ impl<'d> Attempts<'d> {
             if !self.goes_on(&node, &error) {
                 return Err(self.verdict(error));
             }
-            let followed = matches!(&error, Error::NotLeader { leader: Some(hint) } if self.directory.learn(hint));
+            let followed =
+                matches!(&error, Error::NotLeader { leader: Some(hint) } if self.directory.learn(hint));
             if !followed && !self.rest().await {
                 return Err(self.verdict(error));
             }

@@ -178,7 +178,10 @@ impl Bounds {
     }
 
     /// What the engine is told, and whether the appends after it are of use.
-    fn result(self, response: AppendEntriesResponse<Types>) -> (Result<StreamAppendResult<Types>, RpcError>, bool) {
+    fn result(
+        self,
+        response: AppendEntriesResponse<Types>,
+    ) -> (Result<StreamAppendResult<Types>, RpcError>, bool) {
         match response {
             AppendEntriesResponse::Conflict if self.previous.is_none() => {
                 (Err(NetworkError::from_string("a conflict with nothing").into()), false)

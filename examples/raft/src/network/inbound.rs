@@ -5,14 +5,14 @@ use std::io;
 use std::pin::pin;
 
 use gorums::{ServerContext, Status};
-use openraft::errors::RaftError;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::RaftError;
 use tokio::sync::Mutex;
 
 use crate::convert::{self, Malformed};
 use crate::proto::{
-    AppendReply, AppendRequest, Peer, SnapshotChunk, SnapshotReply, TransferReply, TransferRequest, VoteReply,
-    VoteRequest,
+    AppendReply, AppendRequest, Peer, SnapshotChunk, SnapshotReply, TransferReply, TransferRequest,
+    VoteReply, VoteRequest,
 };
 use crate::storage::{SnapshotData, Stage};
 use crate::types::{Raft, Snapshot, Types};
@@ -88,7 +88,11 @@ impl Peer for PeerService {
         response.map(Into::into).map_err(stopped)
     }
 
-    async fn install_snapshot(&self, ctx: &ServerContext, chunk: SnapshotChunk) -> Result<SnapshotReply, Status> {
+    async fn install_snapshot(
+        &self,
+        ctx: &ServerContext,
+        chunk: SnapshotChunk,
+    ) -> Result<SnapshotReply, Status> {
         self.check(ctx)?;
         // Others may be sent meanwhile, over this connection too, but no two chunks are handled at once.
         ctx.release();
@@ -116,7 +120,11 @@ impl Peer for PeerService {
         Ok(SnapshotReply { vote: Some((&response.vote).into()) })
     }
 
-    async fn transfer_leader(&self, ctx: &ServerContext, request: TransferRequest) -> Result<TransferReply, Status> {
+    async fn transfer_leader(
+        &self,
+        ctx: &ServerContext,
+        request: TransferRequest,
+    ) -> Result<TransferReply, Status> {
         self.check(ctx)?;
         ctx.release();
         let request = request.try_into().map_err(malformed)?;

@@ -53,9 +53,8 @@ impl Peers {
         }
         let configuration = (self.connect)(self.builder(lane).node(id, member.address.clone()));
         let configuration = configuration.connect_lazy();
-        let configuration = configuration
-            .inspect_err(|error| tracing::warn!("node {id} cannot be called: {error}"))
-            .ok()?;
+        let configuration =
+            configuration.inspect_err(|error| tracing::warn!("node {id} cannot be called: {error}")).ok()?;
         let node = configuration.node(id).cloned();
         links.insert((id, lane), Link { address: member.address.clone(), configuration });
         node

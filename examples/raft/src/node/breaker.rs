@@ -150,7 +150,8 @@ mod tests {
     fn three_failures_in_a_row_open_it() {
         let now = Instant::now();
         let mut breaker = CircuitBreaker::default();
-        for verdict in [Verdict::Failed, Verdict::Failed, Verdict::Answered, Verdict::Failed, Verdict::Failed] {
+        for verdict in [Verdict::Failed, Verdict::Failed, Verdict::Answered, Verdict::Failed, Verdict::Failed]
+        {
             let pass = breaker.admit(A, now).unwrap();
             breaker.settle(pass, verdict, now);
         }
@@ -166,7 +167,10 @@ mod tests {
         let mut now = Instant::now();
         let mut breaker = open(now);
         for pause in [100, 200, 400, 800, 1600, 2000, 2000] {
-            assert_eq!(breaker.admit(A, now + (pause - 1) * MS).unwrap_err(), Refused::Until(now + pause * MS));
+            assert_eq!(
+                breaker.admit(A, now + (pause - 1) * MS).unwrap_err(),
+                Refused::Until(now + pause * MS)
+            );
             now += pause * MS;
             let probe = breaker.admit(A, now).unwrap();
             assert_eq!(breaker.admit(A, now).unwrap_err(), Refused::Probing);

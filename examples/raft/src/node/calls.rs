@@ -15,8 +15,8 @@ use crate::node::proposals::write;
 use crate::node::{Node, reads};
 use crate::options::Defect;
 use crate::proto::{
-    Command, Consistency, DeleteRequest, GetReply, GetRequest, KvNodeClient, Operation, PutRequest, Routing, Session,
-    SwapRequest, Written, command, operation,
+    Command, Consistency, DeleteRequest, GetReply, GetRequest, KvNodeClient, Operation, PutRequest, Routing,
+    Session, SwapRequest, Written, command, operation,
 };
 use crate::storage::StateReader;
 use crate::types::Applied;
@@ -48,9 +48,10 @@ impl Write {
             operation::Change::Delete(delete) => {
                 leader.delete(DeleteRequest { session, routing, delete: Some(delete) }).timeout(time).send()
             }
-            operation::Change::CompareAndSwap(swap) => {
-                leader.compare_and_swap(SwapRequest { session, routing, swap: Some(swap) }).timeout(time).send()
-            }
+            operation::Change::CompareAndSwap(swap) => leader
+                .compare_and_swap(SwapRequest { session, routing, swap: Some(swap) })
+                .timeout(time)
+                .send(),
         }
     }
 }
@@ -94,7 +95,10 @@ impl Node {
                 Err(Error::Stopped("the state is gone".into()))
             }
         };
-        timeout_at(deadline, fresh).await.unwrap_or(Err(Error::Unconfirmed)).map_err(|error| self.hinted(error))
+        timeout_at(deadline, fresh)
+            .await
+            .unwrap_or(Err(Error::Unconfirmed))
+            .map_err(|error| self.hinted(error))
     }
 
     pub(crate) fn leads(&self) -> Result<(), Error> {

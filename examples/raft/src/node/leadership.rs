@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use openraft::{Instant as _, ServerState};
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{Instant as _, ServerState};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -143,7 +143,8 @@ fn facts(metrics: &openraft::RaftMetrics<Types>) -> Facts {
     let leader = other.and_then(|node| {
         Some(LeaderHint { node, address: address(node)?, term: metrics.vote.leader_id.term })
     });
-    let leads = metrics.state == ServerState::Leader && metrics.vote.committed && metrics.running_state.is_ok();
+    let leads =
+        metrics.state == ServerState::Leader && metrics.vote.committed && metrics.running_state.is_ok();
     Facts {
         elected: leads.then_some(metrics.vote.leader_id.term),
         acknowledged: metrics.last_quorum_acked.and_then(|at| Instant::now().checked_sub(at.elapsed())),
@@ -190,7 +191,11 @@ mod tests {
         let just_before = until - Duration::from_nanos(1);
         assert_eq!(judge.judge(facts.clone(), just_before), (leading(1), Some(until)));
         assert_eq!(judge.judge(facts, until), (unconfirmed, None), "not a moment longer");
-        assert_eq!(judge.judge(elected(3, Some(until)), until).0, leading(2), "again, which is another epoch");
+        assert_eq!(
+            judge.judge(elected(3, Some(until)), until).0,
+            leading(2),
+            "again, which is another epoch"
+        );
         assert_eq!(judge.judge(elected(5, Some(until)), until).0, Leadership::Leading { term: 5, epoch: 3 });
     }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use openraft::{ChangeMembers, LogIdOptionExt};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
+use openraft::{ChangeMembers, LogIdOptionExt};
 
 use crate::error::Error;
 use crate::network::Peers;
@@ -42,9 +42,11 @@ impl Node {
         // The engine has an idea of its own of who has caught up: whoever gets no snapshot any more.
         let mut metrics = self.inner.raft.metrics();
         loop {
-            let has_it = metrics.borrow_watched().replication.as_ref().map(|matched| {
-                matched.get(&id).is_some_and(|last| last.index() >= Some(added.index()))
-            });
+            let has_it = metrics
+                .borrow_watched()
+                .replication
+                .as_ref()
+                .map(|matched| matched.get(&id).is_some_and(|last| last.index() >= Some(added.index())));
             match has_it {
                 Some(true) => return Ok((&added).into()),
                 Some(false) => {}

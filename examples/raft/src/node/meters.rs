@@ -76,7 +76,11 @@ impl Node {
         let Meters { calls, latency, overloaded } = &self.inner.meters;
         registry.register("calls", "Calls of clients that have ended", calls.clone());
         registry.register("call_seconds", "How long calls of clients took", latency.clone());
-        registry.register("overloaded", "Calls that were refused because too many were in progress", overloaded.clone());
+        registry.register(
+            "overloaded",
+            "Calls that were refused because too many were in progress",
+            overloaded.clone(),
+        );
         registry.register_collector(Box::new(State(self.clone())));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
@@ -109,7 +113,11 @@ impl Collector for State {
             ("waiting_calls", "Calls of clients in progress", status.waiting),
             ("queued_writes", "Writes that wait to be proposed", status.queued),
             ("waiting_reads", "Reads that wait for a round of ReadIndex", self.0.inner.reads.len() as u64),
-            ("circuit_open", "1 if calls to the leader are stopped", u64::from(self.0.inner.forwarder.is_open())),
+            (
+                "circuit_open",
+                "1 if calls to the leader are stopped",
+                u64::from(self.0.inner.forwarder.is_open()),
+            ),
         ];
         for (name, help, value) in gauges {
             gauge(&mut encoder, name, help, value)?;
@@ -125,7 +133,9 @@ impl Collector for State {
             ("peer_reachable", "1 if the peer is connected", |peer| u64::from(peer.reachable)),
             ("peer_queued", "Messages that wait to be written to the peer", |peer| peer.queued),
             ("peer_dropped", "Messages to the peer that were dropped or failed", |peer| peer.dropped),
-            ("peer_matched_index", "The last entry that the peer is known to have", |peer| peer.matched.unwrap_or(0)),
+            ("peer_matched_index", "The last entry that the peer is known to have", |peer| {
+                peer.matched.unwrap_or(0)
+            }),
         ];
         for (name, help, value) in of_peers {
             let gauge = ConstGauge::new(0_i64);
@@ -139,7 +149,12 @@ impl Collector for State {
     }
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
     let gauge = ConstGauge::new(value as i64);
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }

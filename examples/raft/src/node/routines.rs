@@ -52,13 +52,19 @@ impl LeaderContext {
 ///
 /// The future of the routine is dropped as soon as leadership is lost or cannot be confirmed. One that returns is done until
 /// the next time; one that panics is started again after a pause.
-pub(crate) async fn run<F, Fut>(node: Node, name: &'static str, mut leadership: watch::Receiver<Leadership>, routine: F)
-where
+pub(crate) async fn run<F, Fut>(
+    node: Node,
+    name: &'static str,
+    mut leadership: watch::Receiver<Leadership>,
+    routine: F,
+) where
     F: Fn(LeaderContext) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
     loop {
-        let Ok(leading) = leadership.wait_for(Leadership::is_leading).await.map(|now| now.clone()) else { return };
+        let Ok(leading) = leadership.wait_for(Leadership::is_leading).await.map(|now| now.clone()) else {
+            return;
+        };
         let Leadership::Leading { term, epoch } = leading else { continue };
         let context = LeaderContext { node: node.clone(), term, epoch };
         let lost = async {

@@ -75,7 +75,9 @@ impl Node {
             acknowledged_ms: acknowledged.map(|at| at.elapsed().as_millis() as u64),
             queued: stats.iter().map(|stats| stats.queue.queued).sum(),
             dropped: stats.iter().map(|stats| stats.queue.dropped + stats.queue.failed).sum(),
-            latency_us: control.and_then(gorums::Node::latency).map_or(0, |latency| latency.as_micros() as u64),
+            latency_us: control
+                .and_then(gorums::Node::latency)
+                .map_or(0, |latency| latency.as_micros() as u64),
         }
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::node::Node;
 use crate::proto::{
-    AddRequest, Admin, ChangeReply, CompactRequest, LogId, NodeStatus, RemoveRequest, StatusRequest, TransferTo,
-    VotersRequest,
+    AddRequest, Admin, ChangeReply, CompactRequest, LogId, NodeStatus, RemoveRequest, StatusRequest,
+    TransferTo, VotersRequest,
 };
 
 /// Serves administrators.
@@ -44,7 +44,9 @@ impl Admin for AdminService {
     async fn add_learner(&self, ctx: &ServerContext, request: AddRequest) -> Result<ChangeReply, Status> {
         let member = request.member.ok_or_else(|| Status::invalid_argument("the address is missing"))?;
         if !(1..1 << 20).contains(&request.node) {
-            return Err(Error::Invalid(format!("{} is not an id: they go from 1 to 2^20 - 1", request.node)).into());
+            return Err(
+                Error::Invalid(format!("{} is not an id: they go from 1 to 2^20 - 1", request.node)).into()
+            );
         }
         let added = self.node.add_learner(request.node, member.address);
         self.change(ctx, async { added.await.map(Some) }).await

@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::network::in_turn;
 use crate::node::{MARGIN, Node, Write};
 use crate::proto::{
-    DeleteRequest, GetReply, GetRequest, Kv, PutRequest, SwapRequest, WatchEvent, WatchRequest, Written, operation,
+    DeleteRequest, GetReply, GetRequest, Kv, PutRequest, SwapRequest, WatchEvent, WatchRequest, Written,
+    operation,
 };
 use crate::storage::Updated;
 

@@ -214,7 +214,11 @@ mod tests {
         Put { key: key.into(), value: value.into() }.into()
     }
 
-    fn swap(key: &'static str, expected: Option<&'static str>, value: Option<&'static str>) -> operation::Change {
+    fn swap(
+        key: &'static str,
+        expected: Option<&'static str>,
+        value: Option<&'static str>,
+    ) -> operation::Change {
         let bytes = |text: &'static str| Bytes::from(text);
         CompareAndSwap { key: key.into(), expected: expected.map(bytes), value: value.map(bytes) }.into()
     }

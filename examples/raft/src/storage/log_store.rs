@@ -51,7 +51,9 @@ impl LogStore {
 
     async fn submit(&self, job: Job) -> io::Result<()> {
         match &self.jobs {
-            Some(jobs) => jobs.send(job).await.map_err(|_| io::Error::other("the thread of the log has ended")),
+            Some(jobs) => {
+                jobs.send(job).await.map_err(|_| io::Error::other("the thread of the log has ended"))
+            }
             None => {
                 self.shared.perform(vec![job]);
                 Ok(())
@@ -60,7 +62,10 @@ impl LogStore {
     }
 
     /// Waits until something is done after all that was submitted before.
-    async fn perform(&self, work: impl FnOnce(&LogTables) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    async fn perform(
+        &self,
+        work: impl FnOnce(&LogTables) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
         let (done, result) = oneshot::channel();
         // Nobody may wait for the result any more.
         self.submit(Job::Other(Box::new(move |tables| drop(done.send(work(tables)))))).await?;
@@ -122,7 +127,8 @@ impl Shared {
             if written.is_ok() {
                 self.tail().synced(number);
             }
-            flushed.io_completed(written.as_ref().copied().map_err(|error| io::Error::other(error.to_string())));
+            flushed
+                .io_completed(written.as_ref().copied().map_err(|error| io::Error::other(error.to_string())));
         }
     }
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use prost::Message;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::{convert, proto};
 use crate::types::{Entry, LogId, Vote};
+use crate::{convert, proto};
 
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -129,11 +129,7 @@ impl LogTables {
         self.write(durable, |transaction| put(transaction, key, value))
     }
 
-    fn write(
-        &self,
-        durable: bool,
-        work: impl FnOnce(&WriteTransaction) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn write(&self, durable: bool, work: impl FnOnce(&WriteTransaction) -> io::Result<()>) -> io::Result<()> {
         let mut transaction = self.database.begin_write().map_err(io::Error::other)?;
         if !(durable && self.synced) {
             transaction.set_durability(Durability::None).map_err(io::Error::other)?;

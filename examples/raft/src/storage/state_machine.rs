@@ -71,7 +71,8 @@ impl StateMachine {
         let durable = first / SYNCED_EVERY != (last + 1) / SYNCED_EVERY;
         let (applied, changes, meta) = state_tables::write(&self.database, durable, |transaction| {
             let mut tables = StateTables::open(transaction)?;
-            let (mut applied, mut changes, mut meta) = (Vec::with_capacity(entries.len()), Vec::new(), before);
+            let (mut applied, mut changes, mut meta) =
+                (Vec::with_capacity(entries.len()), Vec::new(), before);
             for Entry { log_id, payload } in entries {
                 let mut membership = None;
                 applied.push(match payload {
@@ -172,7 +173,9 @@ impl RaftSnapshotBuilder<Types> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let this = self.clone();
         let view = self.worker.run(move || {
-            state_tables::write(&this.database, true, |transaction| state_tables::put_meta(transaction, &this.meta()))?;
+            state_tables::write(&this.database, true, |transaction| {
+                state_tables::put_meta(transaction, &this.meta())
+            })?;
             this.view()
         });
         let view = view.await?;

@@ -104,7 +104,11 @@ pub(crate) fn put_meta(transaction: &WriteTransaction, meta: &SnapshotMeta) -> i
 }
 
 /// The meta data after another entry was applied.
-pub(crate) fn after(mut meta: SnapshotMeta, entry: LogId, membership: Option<StoredMembership>) -> SnapshotMeta {
+pub(crate) fn after(
+    mut meta: SnapshotMeta,
+    entry: LogId,
+    membership: Option<StoredMembership>,
+) -> SnapshotMeta {
     meta.last_log_id = Some(entry);
     if let Some(membership) = membership {
         meta.last_membership = membership;

@@ -66,7 +66,11 @@ impl Tail {
 
     /// Drops the entries after one, or all.
     pub(crate) fn truncate_after(&mut self, last: Option<LogId>) {
-        while self.entries.back().is_some_and(|kept| Some(kept.entry.log_id.index()) > last.map(|id| id.index())) {
+        while self
+            .entries
+            .back()
+            .is_some_and(|kept| Some(kept.entry.log_id.index()) > last.map(|id| id.index()))
+        {
             self.bytes -= self.entries.pop_back().map_or(0, |kept| kept.bytes);
         }
         self.last = last;

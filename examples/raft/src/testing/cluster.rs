@@ -65,7 +65,10 @@ impl ClusterBuilder {
     }
 
     /// Adjusts the server of each node, as with an interceptor.
-    pub fn server(mut self, adjust: impl Fn(Id, ServerBuilder) -> ServerBuilder + Send + Sync + 'static) -> Self {
+    pub fn server(
+        mut self,
+        adjust: impl Fn(Id, ServerBuilder) -> ServerBuilder + Send + Sync + 'static,
+    ) -> Self {
         self.server = Box::new(adjust);
         self
     }
@@ -113,7 +116,8 @@ impl Cluster {
         let mut options = Options::new(id, Links::address(id));
         options.seed = self.seed.wrapping_mul(1_000).wrapping_add(id.into());
         let (links, seed) = (self.links.clone(), options.seed);
-        let connect = move |builder: gorums::ConfigurationBuilder| builder.connector(links.from(id)).jitter_seed(seed);
+        let connect =
+            move |builder: gorums::ConfigurationBuilder| builder.connector(links.from(id)).jitter_seed(seed);
         let node = Node::start((self.adjust)(options), storage, connect, NoApplication).await;
         let node = node.expect("the node starts");
         let bound = node.add_services((self.server)(id, Server::builder()), false).on(self.links.listen(id));

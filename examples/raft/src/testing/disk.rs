@@ -61,7 +61,10 @@ impl Disk {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("len", &self.data.len()).field("boots", &self.boots).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("len", &self.data.len())
+            .field("boots", &self.boots)
+            .finish_non_exhaustive()
     }
 }
 
