@@ -89,13 +89,13 @@ impl Node {
     ) -> Result<Self, Error> {
         let config = config(&options).validate().map_err(|error| Error::Invalid(error.to_string()))?;
         let storage = if options.has(Defect::UnsyncedLog) { storage.unsynced() } else { storage };
-        let (log, state) = storage.open(options.id, Arc::new(application))?;
-        let (reader, stage) = (state.reader(), state.stage());
+        let (log, machine) = storage.open(options.id, Arc::new(application))?;
+        let (reader, stage) = (machine.reader(), machine.stage());
         let connect: Connect = Arc::new(connect);
         let peers = Arc::new(Peers::new(connect, options.heartbeat_interval));
         let serial = options.has(Defect::SerialSends);
         let network = Network::new(peers.clone(), options.election_timeout, options.snapshot_chunk, serial);
-        let starting = Raft::new(options.id, Arc::new(config), network, log, state);
+        let starting = Raft::new(options.id, Arc::new(config), network, log, machine);
         let raft = DeterministicRng::<TokioRuntime>::scope(options.seed, starting).await;
         let raft = raft.map_err(|fatal| Error::Stopped(fatal.to_string()))?;
 

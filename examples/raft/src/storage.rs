@@ -29,7 +29,7 @@ pub use self::application::{Application, ApplicationState, NoApplication};
 pub(crate) use self::log_store::LogStore;
 use self::log_tables::LogTables;
 pub(crate) use self::reader::{StateReader, Updated};
-pub(crate) use self::snapshot::{SnapshotData, Stage};
+pub(crate) use self::snapshot::{Position, SnapshotData, Stage};
 pub(crate) use self::state_machine::StateMachine;
 use self::worker::Worker;
 

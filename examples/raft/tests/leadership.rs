@@ -121,7 +121,7 @@ async fn gets_that_nobody_can_confirm_end_after_five_seconds_and_leave_nothing()
         assert!(matches!(result, Err(Error::Unconfirmed)), "{result:?}");
         assert!((LIMIT..LIMIT + 200 * MS).contains(&took), "{took:?}");
     }
-    let bound = (f64::from(RATE) * LIMIT.as_secs_f64() * 1.1) as usize;
+    let bound = RATE as usize * LIMIT.as_secs() as usize * 11 / 10;
     assert!((RATE as usize * 4..=bound).contains(&most), "{most} calls waited at once");
 
     for id in 1..=3 {
@@ -129,7 +129,7 @@ async fn gets_that_nobody_can_confirm_end_after_five_seconds_and_leave_nothing()
     }
     sleep(5 * SECOND).await;
     assert_eq!(node.waiting(), 0);
-    assert_eq!([metric(&node, "raft_waiting_reads"), metric(&node, "raft_queued_writes")], [0.0, 0.0]);
+    assert_eq!([metric(&node, "raft_waiting_reads"), metric(&node, "raft_queued_writes")], [0, 0]);
     assert!(node.is_ready(), "{:?}", node.status());
     cluster.client().get("k", Consistency::Linearizable).await.unwrap();
     cluster.finish().await;
@@ -167,18 +167,16 @@ async fn deadlines_hold_behind_a_forward_and_are_seen_there() {
     }
     let node = cluster.node(follower);
     for deadline in [SECOND, 2 * SECOND] {
+        let nearly = deadline.checked_sub(200 * MS).unwrap();
         seen.lock().unwrap().clear();
         let begun = Instant::now();
         let error = node.get(get("k"), Some(begun + deadline)).await.unwrap_err();
         let took = begun.elapsed();
-        assert!(
-            (deadline - 200 * MS..=deadline + 200 * MS).contains(&took),
-            "{took:?} of {deadline:?}: {error}"
-        );
+        assert!((nearly..=deadline + 200 * MS).contains(&took), "{took:?} of {deadline:?}: {error}");
         assert!(matches!(error, Error::Unconfirmed), "{error:?}");
         let seen = seen.lock().unwrap();
         assert!(
-            matches!(seen[..], [(at, left)] if at == leader && left <= deadline && left > deadline - 200 * MS),
+            matches!(seen[..], [(at, left)] if at == leader && left <= deadline && left > nearly),
             "{seen:?}"
         );
     }

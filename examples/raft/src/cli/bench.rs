@@ -128,14 +128,16 @@ fn summary(what: &str, times: &mut [u32], seconds: f64) {
         return;
     }
     times.sort_unstable();
-    let at = |part: f64| f64::from(times[((times.len() - 1) as f64 * part) as usize]) / 1e3;
-    let rate = times.len() as f64 / seconds;
+    // Thousandths, so that no rounding takes part.
+    let at = |part: usize| f64::from(times[(times.len() - 1) * part / 1000]) / 1e3;
+    let count = u32::try_from(times.len()).unwrap_or(u32::MAX);
+    let rate = f64::from(count) / seconds;
     result(&format!(
         "{what:<6}  {rate:>8.0}/s  p50 {:.2} ms  p90 {:.2} ms  p99 {:.2} ms  p99.9 {:.2} ms  max {:.2} ms",
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(0.999),
-        at(1.0)
+        at(500),
+        at(900),
+        at(990),
+        at(999),
+        at(1000)
     ));
 }

@@ -66,7 +66,7 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
 fn node_options(id: u32, address: &str, serve: &Serve, connection: &Connection) -> Options {
     let mut options = Options::new(id, address);
     let set = |field: &mut std::time::Duration, value: Option<std::time::Duration>| {
-        *field = value.unwrap_or(*field)
+        *field = value.unwrap_or(*field);
     };
     set(&mut options.heartbeat_interval, serve.heartbeat);
     set(&mut options.election_timeout, serve.election_timeout);

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::convert::{self, Malformed, vote_request};
 use crate::proto::{self, AppendRequest, PeerNodeClient, SnapshotChunk, TransferRequest};
-use crate::storage::SnapshotData;
+use crate::storage::{Position, SnapshotData};
 use crate::types::{Id, LogId, Snapshot, Types, Vote};
 
 /// Appends that are on their way to one peer at once.
@@ -66,7 +66,7 @@ impl PeerClient {
             let Some(call) = sent.or_else(|| unsent.map(|call| call())) else { return Err(late().into()) };
             match timeout(limit, call).await {
                 Ok(Ok(reply)) => Ok(reply),
-                Ok(Err(error)) => Err(rpc_error(error, late())),
+                Ok(Err(error)) => Err(rpc_error(&error, late())),
                 Err(_) => Err(late().into()),
             }
         }
@@ -125,7 +125,7 @@ impl PeerClient {
         };
         let node = required(self.node.as_ref())?;
         let transfer = rand::random();
-        let mut position = Some(Default::default());
+        let mut position = Some(Position::default());
         for sequence in 0.. {
             let Some(from) = position.take() else { break };
             let chunk = view.chunk(from, self.snapshot_chunk).await;
@@ -155,13 +155,14 @@ fn malformed(error: Malformed) -> RpcError {
 
 /// An error of a call, as the engine tells them apart: with one that will pass soon it tries again soon, and with one that
 /// will not it pauses.
-fn rpc_error(error: NodeError, late: Timeout<Types>) -> RpcError {
+fn rpc_error(error: &NodeError, late: Timeout<Types>) -> RpcError {
     match (error.class(), error.kind()) {
         (_, NodeErrorKind::DeadlineExceeded) => late.into(),
-        (_, NodeErrorKind::Unavailable | NodeErrorKind::Closed) => Unreachable::new(&error).into(),
-        (ErrorClass::Transient, _) => NetworkError::new(&error).into(),
-        // The peer has stopped, or speaks another language.
-        (ErrorClass::SteppedDown | ErrorClass::Permanent, _) => Unreachable::new(&error).into(),
+        // Not connected, or the peer has stopped, or it speaks another language.
+        (_, NodeErrorKind::Unavailable) | (ErrorClass::SteppedDown | ErrorClass::Permanent, _) => {
+            Unreachable::new(error).into()
+        }
+        (ErrorClass::Transient, _) => NetworkError::new(error).into(),
     }
 }
 

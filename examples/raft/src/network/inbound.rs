@@ -63,11 +63,11 @@ fn malformed(error: Malformed) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-fn stopped(error: RaftError<Types>) -> Status {
+fn stopped(error: &RaftError<Types>) -> Status {
     Status::unavailable(error.to_string())
 }
 
-fn disk(error: io::Error) -> Status {
+fn disk(error: &io::Error) -> Status {
     Status::internal(error.to_string())
 }
 
@@ -76,7 +76,7 @@ impl Peer for PeerService {
         self.check(ctx)?;
         let request = request.try_into().map_err(malformed)?;
         let response = in_turn(ctx, self.raft.append_entries(request)).await;
-        response.map(Into::into).map_err(stopped)
+        response.map(Into::into).map_err(|error| stopped(&error))
     }
 
     async fn request_vote(&self, ctx: &ServerContext, request: VoteRequest) -> Result<VoteReply, Status> {
@@ -85,7 +85,7 @@ impl Peer for PeerService {
         let trial = request.trial;
         let request = request.try_into().map_err(malformed)?;
         let response = if trial { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
-        response.map(Into::into).map_err(stopped)
+        response.map(Into::into).map_err(|error| stopped(&error))
     }
 
     async fn install_snapshot(
@@ -104,11 +104,11 @@ impl Peer for PeerService {
         }
         let expected = receiving.take();
         if chunk.sequence == 0 {
-            self.stage.clear().await.map_err(disk)?;
+            self.stage.clear().await.map_err(|error| disk(&error))?;
         } else if expected != Some((chunk.transfer, chunk.sequence)) {
             return Err(Status::aborted("not the chunk that comes next: begin again"));
         }
-        self.stage.put(chunk.records).await.map_err(disk)?;
+        self.stage.put(chunk.records).await.map_err(|error| disk(&error))?;
         let Some(meta) = chunk.meta else {
             *receiving = Some((chunk.transfer, chunk.sequence + 1));
             return Ok(SnapshotReply { vote: Some((&own).into()) });

@@ -96,6 +96,7 @@ impl CircuitBreaker {
     }
 
     /// Tells what became of a call. Of calls to former leaders nothing is learnt.
+    #[allow(clippy::needless_pass_by_value)] // A pass is good for one call.
     pub fn settle(&mut self, pass: Pass, verdict: Verdict, now: Instant) {
         if self.leader != Some(pass.leader) {
             return;

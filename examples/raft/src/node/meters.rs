@@ -1,6 +1,5 @@
 //! What a node counts, for Prometheus.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -13,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use crate::error::Error;
 use crate::node::Node;
+use crate::proto::PeerStatus;
 
 /// The counters of a node.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Node {
         self.inner.meters.ended(method, outcome, time);
     }
 
-    /// The metrics of this node, in the text format of OpenMetrics.
+    /// The metrics of this node, in the text format of `OpenMetrics`.
     ///
     /// # Errors
     ///
@@ -84,7 +84,6 @@ impl Node {
         registry.register_collector(Box::new(State(self.clone())));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
-        text.write_str("")?;
         Ok(text)
     }
 }
@@ -92,6 +91,8 @@ impl Node {
 /// What is read at the time of asking.
 #[derive(Debug)]
 struct State(Node);
+
+type Value = fn(&PeerStatus) -> u64;
 
 #[derive(Clone, Debug, EncodeLabelSet)]
 struct Peer {
@@ -129,7 +130,7 @@ impl Collector for State {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
-        let of_peers: [(&str, &str, fn(&crate::proto::PeerStatus) -> u64); 4] = [
+        let of_peers: [(&str, &str, Value); 4] = [
             ("peer_reachable", "1 if the peer is connected", |peer| u64::from(peer.reachable)),
             ("peer_queued", "Messages that wait to be written to the peer", |peer| peer.queued),
             ("peer_dropped", "Messages to the peer that were dropped or failed", |peer| peer.dropped),
@@ -141,7 +142,7 @@ impl Collector for State {
             let gauge = ConstGauge::new(0_i64);
             let mut family = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             for peer in &status.peers {
-                let gauge = ConstGauge::new(value(peer) as i64);
+                let gauge = ConstGauge::new(value(peer).cast_signed());
                 gauge.encode(family.encode_family(&Peer { peer: peer.node })?)?;
             }
         }
@@ -155,6 +156,6 @@ fn gauge(
     help: &str,
     value: u64,
 ) -> Result<(), std::fmt::Error> {
-    let gauge = ConstGauge::new(value as i64);
+    let gauge = ConstGauge::new(value.cast_signed());
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }

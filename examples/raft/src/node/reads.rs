@@ -1,4 +1,4 @@
-//! Linearizable reads without a log entry: ReadIndex, after Ongaro's dissertation, section 6.4.
+//! Linearizable reads without a log entry: `ReadIndex`, after Ongaro's dissertation, section 6.4.
 //!
 //! A round asks a quorum once whether the leader still leads, for all reads that were waiting when it began. Reads that come
 //! later wait for the next round: an answer that was given before a read began says nothing about it.

@@ -121,11 +121,11 @@ impl Kv for KvService {
         let (start, mut feed) = self.node.reader().watch().map_err(Error::from)?;
         updates.send(WatchEvent { revision: start, key: None, value: None }).await?;
         loop {
-            let updated = tokio::select! {
-                updated = feed.recv() => updated,
+            let happened = tokio::select! {
+                happened = feed.recv() => happened,
                 () = ctx.cancelled() => return Err(Status::cancelled("nobody watches any more")),
             };
-            let changes = match updated {
+            let changes = match happened {
                 Ok(Updated::Changes(changes)) => changes,
                 Ok(Updated::Replaced) | Err(RecvError::Lagged(_)) => return Err(Error::Lagged.into()),
                 Err(RecvError::Closed) => return Err(Error::Stopped("the node has stopped".into()).into()),

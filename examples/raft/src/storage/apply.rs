@@ -223,6 +223,8 @@ mod tests {
         CompareAndSwap { key: key.into(), expected: expected.map(bytes), value: value.map(bytes) }.into()
     }
 
+    /// Its session was good, and it took effect.
+    #[allow(clippy::unnecessary_wraps)] // As the machine answers.
     fn done(revision: u64) -> Option<Written> {
         Some(Written { revision, done: true, found: None })
     }

@@ -50,15 +50,11 @@ impl LogStore {
     }
 
     async fn submit(&self, job: Job) -> io::Result<()> {
-        match &self.jobs {
-            Some(jobs) => {
-                jobs.send(job).await.map_err(|_| io::Error::other("the thread of the log has ended"))
-            }
-            None => {
-                self.shared.perform(vec![job]);
-                Ok(())
-            }
-        }
+        let Some(jobs) = &self.jobs else {
+            self.shared.perform(vec![job]);
+            return Ok(());
+        };
+        jobs.send(job).await.map_err(|_| io::Error::other("the thread of the log has ended"))
     }
 
     /// Waits until something is done after all that was submitted before.

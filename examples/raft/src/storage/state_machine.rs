@@ -77,8 +77,8 @@ impl StateMachine {
                 let mut membership = None;
                 applied.push(match payload {
                     Payload::Blank => Applied::Nothing,
-                    Payload::Membership(changed) => {
-                        membership = Some(StoredMembership::new(Some(log_id), changed));
+                    Payload::Membership(new) => {
+                        membership = Some(StoredMembership::new(Some(log_id), new));
                         Applied::Nothing
                     }
                     Payload::Normal(command) => match command.kind {

@@ -31,14 +31,14 @@ pub fn report(what: &str, figures: &str) {
 }
 
 /// A metric of a node, by its name in the text and with its labels.
-pub fn metric(node: &Node, name: &str) -> f64 {
+pub fn metric(node: &Node, name: &str) -> u64 {
     let text = node.metrics().unwrap();
     let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
     line.unwrap_or_else(|| panic!("no {name} in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// The given part of the durations, sorted.
-pub fn percentile(durations: &mut [Duration], part: f64) -> Duration {
+/// The duration that so many of a hundred are not longer than.
+pub fn percentile(durations: &mut [Duration], part: usize) -> Duration {
     durations.sort_unstable();
-    durations[((durations.len() - 1) as f64 * part) as usize]
+    durations[(durations.len() - 1) * part / 100]
 }
