@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tokio::runtime::Runtime;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 use self::args::{Args, Command};
 use self::failure::Failure;
@@ -55,19 +56,20 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Logs to stderr: what goes wrong, and more if asked to.
+/// Logs to stderr: who leads and what goes wrong, and more if asked to. The engine reports every message that a peer does
+/// not answer as a warning, which is no news while a peer is down.
 fn log(verbose: u8) {
-    let level = match verbose {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
+    use LevelFilter as Level;
+    let (own, others, engine) = match verbose {
+        0 => (Level::INFO, Level::WARN, Level::ERROR),
+        1 => (Level::DEBUG, Level::INFO, Level::WARN),
+        2 => (Level::DEBUG, Level::DEBUG, Level::INFO),
+        _ => (Level::TRACE, Level::TRACE, Level::DEBUG),
     };
-    let colours = std::io::stderr().is_terminal();
+    let levels = Targets::new().with_default(others).with_target("raft", own).with_target("openraft", engine);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // Only fails if there is a subscriber, and nobody else sets one.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr)
-        .try_init();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(levels)).try_init();
 }

@@ -51,6 +51,7 @@ struct Inner {
 pub struct ClientBuilder {
     nodes: Vec<(u32, String)>,
     timeout: Duration,
+    seed: u64,
     options: ConfigurationBuilder,
 }
 
@@ -64,6 +65,13 @@ impl ClientBuilder {
     /// How long a call may take, with all its attempts; 5 s by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// What sessions and pauses are drawn from; by default another one for each client. Two clients with the same seed would
+    /// take each other's writes for their own.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -81,8 +89,8 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, ConfigError> {
         let configuration = self.options.node_map(self.nodes).connect_lazy()?;
         let inner = Inner {
-            directory: Directory::new(configuration),
-            sessions: Sessions::default(),
+            directory: Directory::new(configuration, self.seed),
+            sessions: Sessions::new(self.seed),
             timeout: self.timeout,
         };
         Ok(Client { inner: Arc::new(inner) })
@@ -92,7 +100,7 @@ impl ClientBuilder {
 impl Client {
     /// A client that is still to be described.
     pub fn builder() -> ClientBuilder {
-        ClientBuilder { nodes: Vec::new(), timeout: TIMEOUT, options: gorums::Configuration::builder() }
+        ClientBuilder { nodes: Vec::new(), timeout: TIMEOUT, seed: rand::random(), options: gorums::Configuration::builder() }
     }
 
     /// Gives a key a value.

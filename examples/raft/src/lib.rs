@@ -8,6 +8,7 @@
 //!
 //! The README tells how it works, and why.
 
+mod chance;
 mod client;
 mod convert;
 mod error;

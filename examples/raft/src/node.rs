@@ -105,7 +105,7 @@ impl Node {
             forwarder: Forwarder::new(peers.clone(), leadership.clone()),
             proposals: Proposals::default(),
             reads: ReadRounds::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(options.seed ^ 1),
             meters: Meters::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

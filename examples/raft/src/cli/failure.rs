@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     Call(#[from] raft::Error),
     #[error("cannot start: {0}")]
     Runtime(io::Error),
+    #[error("cannot start on {}: {reason}", .data.display())]
+    Start { data: PathBuf, reason: String },
     #[error("cannot listen on {address}: {error}")]
     Http { address: String, error: io::Error },
     #[error("cannot read from the terminal: {0}")]

@@ -29,9 +29,11 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
         None => Box::new(|builder| builder),
     };
 
-    let storage = Storage::in_directory(data).map_err(raft::Error::from)?;
+    let cannot_start = |reason: String| Failure::Start { data: data.clone(), reason };
+    let storage = Storage::in_directory(data).map_err(|error| cannot_start(error.to_string()))?;
     let node = Node::start(node_options(id, address, &options, &connection), storage, connect, NoApplication)
-        .await?;
+        .await
+        .map_err(|error| cannot_start(error.to_string()))?;
     let mut server = node.add_services(Server::builder(), tls.is_some());
     if let Some(tls) = &tls {
         server = tls.accept(server)?;

@@ -25,14 +25,19 @@ pub(crate) async fn print(client: &Client) {
     for (id, address, status) in &asked {
         rows.push(match status {
             Ok(status) => node(*id, address, status),
-            Err(error) => {
-                let mut unknown = vec![id.to_string(), address.clone(), format!("? {}", reason(error))];
+            Err(_) => {
+                let mut unknown = vec![id.to_string(), address.clone(), "?".to_owned()];
                 unknown.resize(rows[0].len(), String::new());
                 unknown
             }
         });
     }
     table(&rows);
+    for (id, _, status) in &asked {
+        if let Err(error) = status {
+            result(&format!("node {id}: {}", reason(error)));
+        }
+    }
     let leader = asked.iter().filter_map(|(_, _, status)| status.as_ref().ok());
     let Some(leader) = leader.filter(|status| status.role == "leader").max_by_key(|status| status.term)
     else {

@@ -97,7 +97,7 @@ impl<'d> Attempts<'d> {
 
     /// Pauses, and tells whether there is time for another attempt.
     async fn rest(&mut self) -> bool {
-        let pause = self.pause.mul_f64(rand::random_range(0.5..1.0));
+        let pause = self.directory.jitter(self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         if Instant::now() + pause >= self.deadline {
             return false;

@@ -2,15 +2,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gorums::{Configuration, Node};
+use rand::RngExt;
 
+use crate::chance::Chance;
 use crate::proto::LeaderHint;
 
 /// What a client knows of the cluster. All connections have the options that the client was made with: a hint cannot lead
 /// from TLS to none.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    chance: Chance,
     known: Mutex<Known>,
     next: AtomicUsize,
 }
@@ -24,9 +28,10 @@ struct Known {
 }
 
 impl Directory {
-    pub(crate) fn new(configuration: Configuration) -> Self {
-        let next = AtomicUsize::new(rand::random_range(0..configuration.len().max(1)));
-        Self { known: Mutex::new(Known { configuration, leader: None, term: 0 }), next }
+    pub(crate) fn new(configuration: Configuration, seed: u64) -> Self {
+        let chance = Chance::new(seed ^ 1);
+        let next = AtomicUsize::new(chance.rng().random_range(0..configuration.len().max(1)));
+        Self { chance, known: Mutex::new(Known { configuration, leader: None, term: 0 }), next }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -63,6 +68,11 @@ impl Directory {
         if known.leader.as_ref() == Some(node) {
             known.leader = None;
         }
+    }
+
+    /// A duration between half of this and this.
+    pub(crate) fn jitter(&self, longest: Duration) -> Duration {
+        longest.mul_f64(self.chance.rng().random_range(0.5..1.0))
     }
 
     /// One node after the other.
