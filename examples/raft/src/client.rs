@@ -100,7 +100,12 @@ impl ClientBuilder {
 impl Client {
     /// A client that is still to be described.
     pub fn builder() -> ClientBuilder {
-        ClientBuilder { nodes: Vec::new(), timeout: TIMEOUT, seed: rand::random(), options: gorums::Configuration::builder() }
+        ClientBuilder {
+            nodes: Vec::new(),
+            timeout: TIMEOUT,
+            seed: rand::random(),
+            options: gorums::Configuration::builder(),
+        }
     }
 
     /// Gives a key a value.

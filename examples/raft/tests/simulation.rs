@@ -37,7 +37,7 @@ fn seeds(short: u64) -> Vec<u64> {
 #[test]
 fn what_clients_see_is_linearizable() {
     let begun = Instant::now();
-    let seeds = seeds(length(25, 200));
+    let seeds = seeds(length(100, 1_000));
     let (mut operations, mut unknown, mut elections) = (0, 0, 0);
     for seed in &seeds {
         let Outcome { history, terms, error } = world::run(*seed, None);

@@ -69,7 +69,12 @@ fn only_who_has_a_certificate_is_served_and_only_nodes_are_peers() {
     // A client is no peer, although its certificate is good.
     let tls = ClientTls::from_ca_file(&client[1]).unwrap().identity_files(&client[3], &client[5]).unwrap();
     let refused = tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let node = Configuration::builder().node(1_u32, cluster.addresses[0].clone()).tls(tls).connect().await.unwrap();
+        let node = Configuration::builder()
+            .node(1_u32, cluster.addresses[0].clone())
+            .tls(tls)
+            .connect()
+            .await
+            .unwrap();
         node.node(1_u32).unwrap().request_vote(VoteRequest::default()).await.unwrap_err()
     });
     assert_eq!(refused.status().map(Status::code), Some(Code::PermissionDenied), "{refused}");

@@ -24,7 +24,8 @@ pub async fn run(plan: &Plan, client: u32, history: History) -> turmoil::Result 
         .keepalive(300 * MS, 300 * MS);
     let nodes = (1..=NODES).map(|node| (node, format!("{}:{PORT}", node_name(node))));
     let timeout = MS * rng.random_range(400..1_500);
-    let store = Client::builder().nodes(nodes).connections(connections).timeout(timeout).seed(seed).build()?;
+    let store =
+        Client::builder().nodes(nodes).connections(connections).timeout(timeout).seed(seed).build()?;
     let mut last_seen = vec![None; plan.keys as usize];
     for step in 0..plan.operations {
         let key = rng.random_range(0..plan.keys);

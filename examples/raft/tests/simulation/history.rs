@@ -131,7 +131,8 @@ impl History {
         for operation in self.0.lock().unwrap().operations.iter() {
             keys.entry(operation.key).or_default().push(operation.clone());
         }
-        keys.into_iter().try_for_each(|(key, operations)| if is_linearizable(&operations) { Ok(()) } else { Err(key) })
+        keys.into_iter()
+            .try_for_each(|(key, operations)| if is_linearizable(&operations) { Ok(()) } else { Err(key) })
     }
 
     /// What happened to a key, for people.
