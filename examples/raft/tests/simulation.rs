@@ -61,6 +61,17 @@ fn what_clients_see_is_linearizable() {
     assert!(seeds.len() < 10 || unknown > 0, "no outcome was unknown: the faults do too little");
 }
 
+/// A seed that fails can be looked at again: everything happens at the same time.
+#[test]
+fn a_seed_is_repeated_exactly() {
+    for seed in seeds(2) {
+        let runs = [(); 2].map(|()| world::run(seed, None).history);
+        for key in 0..6 {
+            assert_eq!(runs[0].of(key), runs[1].of(key), "seed {seed}, key {key}");
+        }
+    }
+}
+
 /// The red proof: a leader that answers reads without asking a quorum is caught.
 #[test]
 fn reads_without_read_index_are_caught() {
