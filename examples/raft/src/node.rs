@@ -198,6 +198,8 @@ impl Node {
         stopping.cancel();
         tasks.close();
         tasks.wait().await;
+        self.inner.reads.close();
+        self.inner.proposals.close();
         if let Err(error) = raft.shutdown().await {
             tracing::warn!("the engine did not stop in good order: {error}");
         }

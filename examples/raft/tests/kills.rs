@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use cluster::{Process, Processes};
 use common::{MS, SECOND, alone, length, report};
+use gorums::ErrorClass;
 use history::History;
+use raft::proto::{GetRequest, KvNodeClient};
 use raft::{Client, Consistency};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -88,11 +90,92 @@ fn signal(process: &Process, name: &str) {
     assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
 }
 
+/// The seconds of processor time that a process has used.
+fn processor_time(process: &Process) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.0.id())).unwrap();
+    // After the name, which may have spaces: the 12th and 13th fields, in hundredths of a second.
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
+/// 200 gets a second at a leader whose followers hang.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gets_that_nobody_can_confirm_cost_little() {
+    const RATE: u32 = 200;
+    let _alone = alone().await;
+    let cluster = Processes::start("hang", 3, 0, |_| Vec::new());
+    let store = client(&cluster, 20 * SECOND);
+    store.put("k", "v").await.unwrap();
+    let leader = tokio::task::block_in_place(|| cluster.leader());
+    let followers: Vec<_> = (1..=3).filter(|id| *id != leader).collect();
+    let process = |id: usize| cluster.running[id - 1].as_ref().unwrap();
+    let health = || cluster::http(&cluster.https[leader - 1], "/health").map(|(code, _)| code);
+    let waiting = || {
+        let metrics = cluster::http(&cluster.https[leader - 1], "/metrics").unwrap().1;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("raft_waiting_calls ")).unwrap();
+        line.parse::<u32>().unwrap()
+    };
+    followers.iter().for_each(|id| signal(process(*id), "-STOP"));
+    let stopped = Instant::now();
+    tokio::task::block_in_place(|| {
+        cluster::eventually("not healthy", || health().filter(|code| *code == 503))
+    });
+    let noticed = stopped.elapsed();
+    assert!((700 * MS..2 * SECOND).contains(&noticed), "{noticed:?}");
+
+    // The node itself ends them after 5 s.
+    let connections = gorums::Configuration::builder().timeout(20 * SECOND);
+    let one = connections.node(1_u32, cluster.addresses[leader - 1].clone()).connect().await.unwrap();
+    let time = length(8 * SECOND, 30 * SECOND);
+    let (begun, used) = (Instant::now(), processor_time(process(leader)));
+    let mut ticks = tokio::time::interval(SECOND / RATE);
+    let (mut gets, mut most) = (tokio::task::JoinSet::new(), 0);
+    for number in 0.. {
+        ticks.tick().await;
+        if begun.elapsed() > time {
+            break;
+        }
+        let get = one.node(1_u32).unwrap().get(GetRequest { key: "k".into(), ..GetRequest::default() });
+        let get = get.timeout(5 * SECOND).send();
+        gets.spawn(async move {
+            let begun = Instant::now();
+            let failed = get.await.unwrap_err();
+            (failed.class(), begun.elapsed())
+        });
+        if number % RATE == 0 {
+            most = most.max(tokio::task::block_in_place(waiting));
+        }
+    }
+    let processor = (processor_time(process(leader)) - used) / begun.elapsed().as_secs_f64();
+    while let Some(ended) = gets.join_next().await {
+        let (class, took) = ended.unwrap();
+        assert_eq!(class, ErrorClass::Transient);
+        assert!((4_800 * MS..5_200 * MS).contains(&took), "{took:?}");
+    }
+    assert!((RATE * 4..=RATE * 5 * 11 / 10).contains(&most), "{most} calls waited at once");
+    assert!(processor < 1.0, "{processor} of a core");
+    followers.iter().for_each(|id| signal(process(*id), "-CONT"));
+    let healed = Instant::now();
+    tokio::task::block_in_place(|| cluster::eventually("nobody waits", || (waiting() == 0).then_some(())));
+    store.get("k", Consistency::Linearizable).await.unwrap();
+    assert!(healed.elapsed() < 5 * SECOND, "{:?}", healed.elapsed());
+    report(
+        "gets without a quorum",
+        &format!(
+            "{RATE}/s for {time:?}: noticed after {noticed:?}; at most {most} waited; {processor:.3} of a core; well \
+             {:?} after the followers",
+            healed.elapsed()
+        ),
+    );
+}
+
 /// Leaders and followers are killed, stopped for a while, and started again, and what clients see stays linearizable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_clients_see_of_killed_processes_is_linearizable() {
     let _alone = alone().await;
-    let time = length(15 * SECOND, 600 * SECOND);
+    let time = std::env::var("GORUMS_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let time = time.map_or(length(15 * SECOND, 600 * SECOND), Duration::from_secs);
     let mut cluster = Processes::start("kill-one", 3, 0, |_| {
         ["--election-timeout", "500ms", "--compact-every", "500"].map(str::to_owned).into()
     });

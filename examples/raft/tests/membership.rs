@@ -34,7 +34,7 @@ impl Writer {
                     Ok(_) => acknowledged = number,
                     Err(error) => errors.push(error),
                 }
-                sleep(5 * MS).await;
+                sleep(20 * MS).await;
             }
             (acknowledged, errors)
         });

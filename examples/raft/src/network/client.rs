@@ -271,6 +271,7 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         tokio::select! {
+            biased;
             sent = self.send_snapshot(vote, snapshot, &option) => sent,
             closed = cancel => Err(closed.into()),
         }

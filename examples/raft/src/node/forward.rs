@@ -105,6 +105,7 @@ impl Forwarder {
         let mut leadership = self.leadership.clone();
         leadership.mark_unchanged();
         tokio::select! {
+            biased;
             _ = leadership.changed() => {}
             () = sleep_until(at) => {}
         }
@@ -155,6 +156,7 @@ impl Forwarder {
                 Err(Refused::Probing) => deadline,
             };
             tokio::select! {
+                biased;
                 () = sleep_until(until) => if until == deadline { return Err(()) },
                 // The sender is a part of this.
                 _ = settled.changed() => {}

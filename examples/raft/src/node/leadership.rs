@@ -128,6 +128,7 @@ pub(crate) async fn observe(raft: Raft, timeout: Duration, leadership: watch::Se
             }
         };
         tokio::select! {
+            biased;
             changed = metrics.changed() => if changed.is_err() { break },
             () = expires => {}
         }

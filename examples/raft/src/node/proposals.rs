@@ -52,6 +52,14 @@ impl Proposals {
         result
     }
 
+    /// Tells all whose writes are not proposed yet that the node stops.
+    pub(crate) fn close(&self) {
+        for queued in self.queue().drain(..) {
+            // The caller may have gone.
+            let _ = queued.reply.send(Err(Error::Stopped("the node has stopped".into())));
+        }
+    }
+
     /// How many wait to be proposed.
     pub(crate) fn len(&self) -> usize {
         self.queue().len()

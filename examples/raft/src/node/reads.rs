@@ -46,7 +46,12 @@ impl ReadRounds {
         self.waiting().len()
     }
 
-    /// Holds rounds as long as somebody waits, until the engine stops.
+    /// Tells all who wait that the node stops.
+    pub(crate) fn close(&self) {
+        self.waiting().clear();
+    }
+
+    /// Holds rounds as long as somebody waits.
     pub(crate) async fn run(&self, raft: Raft, patience: Duration) {
         loop {
             self.wake.notified().await;
@@ -56,30 +61,26 @@ impl ReadRounds {
                 if round.is_empty() {
                     break;
                 }
-                if !self.round(&raft, patience, round).await {
-                    return;
-                }
+                self.round(&raft, patience, round).await;
             }
         }
     }
 
-    async fn round(&self, raft: &Raft, patience: Duration, round: Vec<Waiting>) -> bool {
+    async fn round(&self, raft: &Raft, patience: Duration, round: Vec<Waiting>) {
         let option = LinearizerOption::from(ReadPolicy::ReadIndex).with_wait_timeout(patience);
         let answer = match raft.get_read_linearizer(option).await {
             Ok(linearizer) => Ok(index(&linearizer)),
             Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
                 // They go on waiting, each as long as it likes.
                 self.waiting().extend(round);
-                return true;
+                return;
             }
             Err(error) => Err(read_error(error)),
         };
-        let goes_on = !matches!(answer, Err(Error::Stopped(_)));
         for read in round {
             // The caller may have gone.
             let _ = read.send(answer.clone());
         }
-        goes_on
     }
 }
 

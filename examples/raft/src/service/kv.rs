@@ -122,6 +122,7 @@ impl Kv for KvService {
         updates.send(WatchEvent { revision: start, key: None, value: None }).await?;
         loop {
             let happened = tokio::select! {
+                biased;
                 happened = feed.recv() => happened,
                 () = ctx.cancelled() => return Err(Status::cancelled("nobody watches any more")),
             };

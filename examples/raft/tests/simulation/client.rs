@@ -37,7 +37,8 @@ pub async fn run(plan: &Plan, client: u32, history: History) -> turmoil::Result 
             _ => Op::Swap(last_seen[key as usize], value),
         };
         let number = history.begin(client, key, op, turmoil::elapsed());
-        let result = call(&store, key, op).await;
+        let consistency = if rng.random_bool(0.3) { Consistency::Lease } else { Consistency::Linearizable };
+        let result = call(&store, key, op, consistency).await;
         let now = turmoil::elapsed();
         match result {
             Ok(ret) => {
@@ -59,7 +60,9 @@ pub async fn run(plan: &Plan, client: u32, history: History) -> turmoil::Result 
     sleep((FAULTS_END + Duration::from_secs(6)).saturating_sub(turmoil::elapsed())).await;
     for key in 0..plan.keys {
         let number = history.begin(client, key, Op::Get, turmoil::elapsed());
-        let ret = call(&store, key, Op::Get).await.map_err(|error| format!("after the faults: {error}"))?;
+        let ret = call(&store, key, Op::Get, Consistency::Linearizable)
+            .await
+            .map_err(|error| format!("after the faults: {error}"))?;
         history.returned(number, turmoil::elapsed(), ret);
     }
     store.close().await;
@@ -74,10 +77,10 @@ fn number(value: Option<Bytes>) -> Option<u32> {
     value.map(|value| std::str::from_utf8(&value).unwrap().parse().unwrap())
 }
 
-async fn call(store: &Client, key: u32, op: Op) -> Result<Ret, Error> {
+async fn call(store: &Client, key: u32, op: Op, consistency: Consistency) -> Result<Ret, Error> {
     let key = format!("k{key}");
     Ok(match op {
-        Op::Get => Ret::Value(number(store.get(key, Consistency::Linearizable).await?.value)),
+        Op::Get => Ret::Value(number(store.get(key, consistency).await?.value)),
         Op::Put(value) => {
             store.put(key, bytes(value)).await?;
             Ret::Done
