@@ -55,12 +55,13 @@ async fn a_leader_without_followers_says_so_and_ends_its_routines_in_time() {
         cluster.links().set_around(other, Traffic::Drop);
     }
     let mut leadership = cluster.node(leader).leadership();
-    let now = leadership.wait_for(|now| !now.is_leading()).await.unwrap().clone();
+    let lost = timeout(10 * SECOND, leadership.wait_for(|now| !now.is_leading()));
+    let now = lost.await.expect("the loss is noticed").unwrap().clone();
     let noticed = cut.elapsed();
     assert!(matches!(now, Leadership::Unconfirmed { .. }), "{now:?}");
     // The last acknowledgement is up to a heartbeat and the way back old.
     assert!((800 * MS..=2 * SECOND).contains(&noticed), "{noticed:?}");
-    let (at, what) = events.recv().await.unwrap();
+    let (at, what) = timeout(10 * SECOND, events.recv()).await.expect("the routine ends").unwrap();
     assert_eq!(what, "ended");
     assert!((800 * MS..=2 * SECOND).contains(&(at - cut)), "{:?}", at - cut);
     assert!(!cluster.node(leader).is_ready());
