@@ -116,7 +116,9 @@ async fn gets_that_nobody_can_confirm_cost_little() {
         let line = metrics.lines().find_map(|line| line.strip_prefix("raft_waiting_calls ")).unwrap();
         line.parse::<u32>().unwrap()
     };
-    followers.iter().for_each(|id| signal(process(*id), "-STOP"));
+    for id in &followers {
+        signal(process(*id), "-STOP");
+    }
     let stopped = Instant::now();
     tokio::task::block_in_place(|| {
         cluster::eventually("not healthy", || health().filter(|code| *code == 503))
@@ -155,7 +157,9 @@ async fn gets_that_nobody_can_confirm_cost_little() {
     }
     assert!((RATE * 4..=RATE * 5 * 11 / 10).contains(&most), "{most} calls waited at once");
     assert!(processor < 1.0, "{processor} of a core");
-    followers.iter().for_each(|id| signal(process(*id), "-CONT"));
+    for id in &followers {
+        signal(process(*id), "-CONT");
+    }
     let healed = Instant::now();
     tokio::task::block_in_place(|| cluster::eventually("nobody waits", || (waiting() == 0).then_some(())));
     store.get("k", Consistency::Linearizable).await.unwrap();

@@ -23,14 +23,13 @@ pub(crate) async fn print(client: &Client) {
         "writes",
     ])];
     for (id, address, status) in &asked {
-        rows.push(match status {
-            Ok(status) => node(*id, address, status),
-            Err(_) => {
-                let mut unknown = vec![id.to_string(), address.clone(), "?".to_owned()];
-                unknown.resize(rows[0].len(), String::new());
-                unknown
-            }
-        });
+        let unknown = || {
+            let mut row = vec![id.to_string(), address.clone(), "?".to_owned()];
+            row.resize(rows[0].len(), String::new());
+            row
+        };
+        let row = status.as_ref().map_or_else(|_| unknown(), |status| node(*id, address, status));
+        rows.push(row);
     }
     table(&rows);
     for (id, _, status) in &asked {

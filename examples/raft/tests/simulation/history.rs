@@ -128,7 +128,7 @@ impl History {
     /// Whether each key was answered for as a register would, or else a key that was not.
     pub fn check(&self) -> Result<(), u32> {
         let mut keys: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
-        for operation in self.0.lock().unwrap().operations.iter() {
+        for operation in &self.0.lock().unwrap().operations {
             keys.entry(operation.key).or_default().push(operation.clone());
         }
         keys.into_iter()
