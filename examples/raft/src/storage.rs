@@ -58,6 +58,7 @@ impl Storage {
         let storage =
             Self { log: open("log.redb")?, state: open("state.redb")?, inline: false, synced: true };
         // The names of new files are to survive a crash too.
+        #[cfg(unix)]
         std::fs::File::open(directory)?.sync_all()?;
         Ok(storage)
     }

@@ -14,7 +14,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderError,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::convert::{self, Malformed, vote_request};
@@ -40,7 +40,7 @@ pub(crate) struct PeerClient {
     pub(crate) control: Option<Node>,
     pub(crate) append_timeout: Duration,
     pub(crate) snapshot_chunk: usize,
-    pub(crate) turn: Option<Arc<Mutex<()>>>,
+    pub(crate) turn: Option<Arc<Semaphore>>,
 }
 
 impl PeerClient {
@@ -59,7 +59,7 @@ impl PeerClient {
         let (sent, unsent) = if turn.is_none() { (Some(call()), None) } else { (None, Some(call)) };
         async move {
             let _turn = match &turn {
-                Some(turn) => Some(turn.lock().await),
+                Some(turn) => turn.acquire().await.ok(),
                 None => None,
             };
             let late = || Timeout { action, id: target, target, timeout: limit };

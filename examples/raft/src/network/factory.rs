@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::RaftNetworkFactory;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::network::client::PeerClient;
 use crate::network::peers::{Lane, Peers};
@@ -19,7 +19,7 @@ pub(crate) struct Network {
     append_timeout: Duration,
     snapshot_chunk: usize,
     /// With the defect of serial sends, who holds this may send.
-    turn: Option<Arc<Mutex<()>>>,
+    turn: Option<Arc<Semaphore>>,
 }
 
 impl Network {
@@ -29,7 +29,7 @@ impl Network {
         snapshot_chunk: usize,
         serial: bool,
     ) -> Self {
-        Self { peers, append_timeout, snapshot_chunk, turn: serial.then(Arc::default) }
+        Self { peers, append_timeout, snapshot_chunk, turn: serial.then(|| Arc::new(Semaphore::new(1))) }
     }
 
     fn client(&self, target: Id, member: &Member, lane: Lane) -> PeerClient {

@@ -7,7 +7,6 @@ use std::pin::pin;
 use gorums::{ServerContext, Status};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::RaftError;
-use tokio::sync::Mutex;
 
 use crate::convert::{self, Malformed};
 use crate::proto::{
@@ -22,15 +21,13 @@ use crate::types::{Raft, Snapshot, Types};
 pub(crate) struct PeerService {
     raft: Raft,
     stage: Stage,
-    /// The transfer whose chunks are on the stage, and the chunk that comes next.
-    receiving: Mutex<Option<(u64, u64)>>,
     /// Whether peers have to show by their certificates that they are nodes.
     certified: bool,
 }
 
 impl PeerService {
     pub(crate) fn new(raft: Raft, stage: Stage, certified: bool) -> Self {
-        Self { raft, stage, receiving: Mutex::default(), certified }
+        Self { raft, stage, certified }
     }
 
     /// With TLS, whoever has a certificate of the CA may be a client, but only a node may be a peer.
@@ -67,6 +64,10 @@ fn stopped(error: &RaftError<Types>) -> Status {
     Status::unavailable(error.to_string())
 }
 
+fn out_of_turn() -> Status {
+    Status::aborted("not the chunk that comes next: begin again")
+}
+
 fn disk(error: &io::Error) -> Status {
     Status::internal(error.to_string())
 }
@@ -94,27 +95,20 @@ impl Peer for PeerService {
         chunk: SnapshotChunk,
     ) -> Result<SnapshotReply, Status> {
         self.check(ctx)?;
-        // Others may be sent meanwhile, over this connection too, but no two chunks are handled at once.
         ctx.release();
-        let mut receiving = self.receiving.lock().await;
-        let leader = convert::vote(chunk.leader).map_err(malformed)?;
+        let SnapshotChunk { leader, transfer, sequence, records, meta } = chunk;
+        let leader = convert::vote(leader).map_err(malformed)?;
         let own = self.raft.metrics().borrow_watched().vote;
         if own > leader {
             return Ok(SnapshotReply { vote: Some((&own).into()) });
         }
-        let expected = receiving.take();
-        if chunk.sequence == 0 {
-            self.stage.clear().await.map_err(|error| disk(&error))?;
-        } else if expected != Some((chunk.transfer, chunk.sequence)) {
-            return Err(Status::aborted("not the chunk that comes next: begin again"));
+        if !self.stage.put(transfer, sequence, records).await.map_err(|error| disk(&error))? {
+            return Err(out_of_turn());
         }
-        self.stage.put(chunk.records).await.map_err(|error| disk(&error))?;
-        let Some(meta) = chunk.meta else {
-            *receiving = Some((chunk.transfer, chunk.sequence + 1));
-            return Ok(SnapshotReply { vote: Some((&own).into()) });
-        };
+        let Some(meta) = meta else { return Ok(SnapshotReply { vote: Some((&own).into()) }) };
         let meta = meta.try_into().map_err(malformed)?;
-        let snapshot = Snapshot { meta, snapshot: SnapshotData::Staged };
+        let _kept = self.stage.keep(transfer).ok_or_else(out_of_turn)?;
+        let snapshot = Snapshot { meta, snapshot: SnapshotData::Staged(transfer) };
         let response = self.raft.install_full_snapshot(leader, snapshot).await;
         let response = response.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(SnapshotReply { vote: Some((&response.vote).into()) })

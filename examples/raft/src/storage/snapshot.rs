@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use redb::{Database, ReadTransaction};
@@ -17,8 +17,8 @@ use crate::types::SnapshotMeta;
 pub(crate) enum SnapshotData {
     /// The state of this node at some time.
     View(Arc<View>),
-    /// What was received from another one, and is on the stage.
-    Staged,
+    /// What was received from another one, and is on the stage: the number of the transfer.
+    Staged(u64),
 }
 
 /// The state as it was when the view was made.
@@ -86,28 +86,101 @@ impl fmt::Debug for View {
 }
 
 /// Where the chunks of a snapshot are put until all are there. The chunks of one transfer come one after the other; the
-/// first one of another transfer takes its place.
+/// first one of another transfer takes their place, unless they are complete and wait to be installed. Everything is decided
+/// by the jobs of the worker, which run one after the other: chunks of two transfers do not mix.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     database: Arc<Database>,
     worker: Worker,
+    staged: Arc<Mutex<Staged>>,
+}
+
+/// What is on the stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Staged {
+    #[default]
+    Nothing,
+    /// The chunks of a transfer before this one.
+    Part { transfer: u64, next: u64 },
+    /// All chunks of a transfer.
+    Whole { transfer: u64 },
+}
+
+/// Keeps a whole snapshot on the stage until the engine has installed it or does not want it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    stage: Stage,
+    transfer: u64,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let mut staged = self.stage.staged();
+        if *staged == (Staged::Whole { transfer: self.transfer }) {
+            *staged = Staged::Nothing;
+        }
+    }
 }
 
 impl Stage {
     pub(crate) fn new(database: Arc<Database>, worker: Worker) -> Self {
-        Self { database, worker }
+        Self { database, worker, staged: Arc::default() }
     }
 
-    /// Empties the stage.
-    pub(crate) async fn clear(&self) -> io::Result<()> {
-        let database = self.database.clone();
-        self.worker.run(move || clear(&database)).await
+    fn staged(&self) -> MutexGuard<'_, Staged> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts rows on the stage.
-    pub(crate) async fn put(&self, records: Vec<Record>) -> io::Result<()> {
-        let database = self.database.clone();
-        self.worker.run(move || put(&database, &records)).await
+    /// Puts a chunk on the stage; the first one clears it before. One that is there already is left as it is. False if it is
+    /// not the one that comes next.
+    pub(crate) async fn put(&self, transfer: u64, sequence: u64, records: Vec<Record>) -> io::Result<bool> {
+        let this = self.clone();
+        let put = move || {
+            match *this.staged() {
+                Staged::Whole { .. } => return Ok(false),
+                Staged::Part { transfer: known, next } if sequence > 0 && known == transfer => {
+                    if next == sequence + 1 {
+                        return Ok(true);
+                    }
+                    if next != sequence {
+                        return Ok(false);
+                    }
+                }
+                Staged::Nothing | Staged::Part { .. } if sequence > 0 => return Ok(false),
+                Staged::Nothing | Staged::Part { .. } => {}
+            }
+            *this.staged() = Staged::Nothing;
+            if sequence == 0 {
+                clear(&this.database)?;
+            }
+            put(&this.database, &records)?;
+            *this.staged() = Staged::Part { transfer, next: sequence + 1 };
+            Ok(true)
+        };
+        self.worker.run(put).await
+    }
+
+    /// Keeps a snapshot whose chunks are all there. `None` if they are not, any more.
+    pub(crate) fn keep(&self, transfer: u64) -> Option<Kept> {
+        let mut staged = self.staged();
+        match *staged {
+            Staged::Part { transfer: known, .. } if known == transfer => {
+                *staged = Staged::Whole { transfer };
+                Some(Kept { stage: self.clone(), transfer })
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts what is on the stage in place of the state, on disk when this returns. To be called by a job of the worker.
+    pub(crate) fn install(&self, transfer: u64, meta: &SnapshotMeta) -> io::Result<()> {
+        let staged = *self.staged();
+        if staged != (Staged::Whole { transfer }) {
+            return Err(io::Error::other("the snapshot is not there any more"));
+        }
+        install(&self.database, meta)?;
+        *self.staged() = Staged::Nothing;
+        Ok(())
     }
 }
 
@@ -134,8 +207,7 @@ fn put(database: &Database, records: &[Record]) -> io::Result<()> {
     })
 }
 
-/// Puts what is on the stage in place of the state, on disk when this returns.
-pub(crate) fn install(database: &Database, meta: &SnapshotMeta) -> io::Result<()> {
+fn install(database: &Database, meta: &SnapshotMeta) -> io::Result<()> {
     state_tables::write(database, true, |transaction| {
         for (table, staged) in TABLES {
             // A table without rows was not staged.
@@ -145,4 +217,59 @@ pub(crate) fn install(database: &Database, meta: &SnapshotMeta) -> io::Result<()
         }
         state_tables::put_meta(transaction, meta)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::ReadableDatabase;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+    use crate::storage::state_tables::STORE;
+    use crate::types::{StoredMembership, log_id};
+
+    fn record(key: &'static str) -> Vec<Record> {
+        vec![Record { table: 0, key: key.into(), value: "v".into() }]
+    }
+
+    #[tokio::test]
+    async fn chunks_of_two_transfers_do_not_mix() {
+        let database = Arc::new(Database::builder().create_with_backend(InMemoryBackend::new()).unwrap());
+        state_tables::create(&database).unwrap();
+        let stage = Stage::new(database.clone(), Worker::inline());
+        assert!(!stage.put(7, 1, record("early")).await.unwrap(), "the first one is missing");
+        for (transfer, sequence, key, taken) in [
+            (7, 0, "a", true),
+            (7, 1, "b", true),
+            (8, 0, "x", true),
+            (7, 2, "c", false),
+            (8, 1, "y", true),
+            (8, 1, "again", true),
+            (8, 3, "z", false),
+        ] {
+            assert_eq!(
+                stage.put(transfer, sequence, record(key)).await.unwrap(),
+                taken,
+                "{transfer}: {sequence}"
+            );
+        }
+        let meta =
+            SnapshotMeta { last_log_id: Some(log_id(1, 9)), last_membership: StoredMembership::default() };
+        assert!(stage.keep(7).is_none());
+        assert!(stage.install(8, &meta).is_err(), "nobody has said that it is whole");
+        let kept = stage.keep(8).unwrap();
+        assert!(!stage.put(9, 0, record("q")).await.unwrap(), "it is kept until it is installed");
+        stage.install(8, &meta).unwrap();
+        drop(kept);
+        let read = database.begin_read().unwrap();
+        let rows = read.open_table(STORE).unwrap();
+        let keys: Vec<_> =
+            rows.range::<&[u8]>(..).unwrap().map(|row| row.unwrap().0.value().to_vec()).collect();
+        assert_eq!(keys, [b"x".to_vec(), b"y".to_vec()]);
+        assert_eq!(state_tables::meta(&read).unwrap().last_log_id, meta.last_log_id);
+        assert!(!stage.put(8, 2, record("late")).await.unwrap());
+        assert!(stage.put(9, 0, record("q")).await.unwrap());
+        drop(stage.keep(9).unwrap());
+        assert!(stage.put(10, 0, record("r")).await.unwrap(), "nobody wanted the other one");
+    }
 }

@@ -12,7 +12,7 @@ use redb::{Database, ReadableDatabase};
 use crate::proto::command;
 use crate::storage::application::{Application, ApplicationState};
 use crate::storage::reader::{Feed, StateReader, Updated};
-use crate::storage::snapshot::{self, SnapshotData, Stage, View};
+use crate::storage::snapshot::{SnapshotData, Stage, View};
 use crate::storage::state_tables::{self, StateTables};
 use crate::storage::worker::Worker;
 use crate::types::{Applied, Entry, LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, Types};
@@ -27,6 +27,7 @@ const SYNCED_EVERY: u64 = 1024;
 pub(crate) struct StateMachine {
     database: Arc<Database>,
     worker: Worker,
+    stage: Stage,
     feed: Feed,
     application: Arc<dyn Application>,
     /// What the state is of; changed by the jobs of the worker alone.
@@ -44,7 +45,9 @@ impl StateMachine {
         let meta = state_tables::meta(&read)?;
         let feed = Feed::new(meta.last_log_id.map_or(0, |id| id.index()));
         drop(read);
-        Ok(Self { database: Arc::new(database), worker, feed, application, meta: Arc::new(Mutex::new(meta)) })
+        let (database, meta) = (Arc::new(database), Arc::new(Mutex::new(meta)));
+        let stage = Stage::new(database.clone(), worker.clone());
+        Ok(Self { database, worker, stage, feed, application, meta })
     }
 
     pub(crate) fn reader(&self) -> StateReader {
@@ -52,7 +55,7 @@ impl StateMachine {
     }
 
     pub(crate) fn stage(&self) -> Stage {
-        Stage::new(self.database.clone(), self.worker.clone())
+        self.stage.clone()
     }
 
     fn meta(&self) -> SnapshotMeta {
@@ -145,12 +148,12 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
-        if let SnapshotData::View(_) = data {
+        let SnapshotData::Staged(transfer) = data else {
             return Err(io::Error::other("a view of the own state needs not be installed"));
-        }
+        };
         let (this, meta) = (self.clone(), meta.clone());
         let install = move || {
-            snapshot::install(&this.database, &meta)?;
+            this.stage.install(transfer, &meta)?;
             let applied = meta.last_log_id.map_or(0, |id| id.index());
             this.set_meta(meta);
             this.feed.publish(applied, Some(Updated::Replaced));
