@@ -9,6 +9,7 @@ mod membership;
 mod meters;
 mod proposals;
 mod reads;
+mod recovery;
 mod routines;
 mod status;
 
@@ -61,6 +62,7 @@ struct Inner {
     stage: Stage,
     peers: Arc<Peers>,
     leadership: watch::Receiver<Leadership>,
+    recovered: watch::Receiver<bool>,
     proposals: Proposals,
     reads: ReadRounds,
     forwarder: Forwarder,
@@ -90,7 +92,7 @@ impl Node {
         let config = config(&options).validate().map_err(|error| Error::Invalid(error.to_string()))?;
         let storage = if options.has(Defect::UnsyncedLog) { storage.unsynced() } else { storage };
         let (log, machine) = storage.open(options.id, Arc::new(application))?;
-        let (reader, stage) = (machine.reader(), machine.stage());
+        let (reader, stage, end) = (machine.reader(), machine.stage(), log.end());
         let connect: Connect = Arc::new(connect);
         let peers = Arc::new(Peers::new(connect, options.heartbeat_interval));
         let serial = options.has(Defect::SerialSends);
@@ -100,6 +102,7 @@ impl Node {
         let raft = raft.map_err(|fatal| Error::Stopped(fatal.to_string()))?;
 
         let (observed, leadership) = watch::channel(Leadership::Following { leader: None, term: 0 });
+        let (recovery, recovered) = watch::channel(false);
         let inner = Arc::new(Inner {
             calls: Semaphore::new(options.max_calls.max(1)),
             forwarder: Forwarder::new(peers.clone(), leadership.clone()),
@@ -115,9 +118,11 @@ impl Node {
             stage,
             peers,
             leadership,
+            recovered,
         });
         let node = Self { inner };
         node.spawn_parts(observed);
+        node.spawn(recovery::observe(node.inner.raft.clone(), end, recovery));
         Ok(node)
     }
 

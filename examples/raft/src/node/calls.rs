@@ -79,11 +79,18 @@ impl Node {
     pub async fn linearize(&self, consistency: Consistency, deadline: Option<Instant>) -> Result<(), Error> {
         let deadline = self.deadline(deadline);
         let fresh = async {
+            if consistency == Consistency::Stale {
+                return Ok(());
+            }
+            self.leads()?;
+            let mut recovered = self.inner.recovered.clone();
+            if recovered.wait_for(|recovered| *recovered).await.is_err() {
+                return Err(Error::Stopped("the node has stopped".into()));
+            }
             let index = match consistency {
-                Consistency::Stale => return Ok(()),
                 _ if self.inner.options.has(Defect::ReadsWithoutReadIndex) => return self.leads(),
                 Consistency::Lease => reads::lease_index(&self.inner.raft).await?,
-                Consistency::Linearizable => None,
+                Consistency::Linearizable | Consistency::Stale => None,
             };
             let index = match index {
                 Some(index) => index,

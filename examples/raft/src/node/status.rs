@@ -46,10 +46,11 @@ impl Node {
         }
     }
 
-    /// Whether the node takes part: it knows the leader, and leads for certain if that is itself.
+    /// Whether the node takes part: it knows the leader, and leads for certain if that is itself, and has
+    /// caught up with what it knew before it was restarted.
     pub fn is_ready(&self) -> bool {
         match &*self.inner.leadership.borrow() {
-            Leadership::Leading { .. } => true,
+            Leadership::Leading { .. } => *self.inner.recovered.borrow(),
             Leadership::Following { leader, .. } => leader.is_some(),
             Leadership::Unconfirmed { .. } => false,
         }
