@@ -157,7 +157,14 @@ async fn the_leader_keeps_its_role_and_nobody_notices() {
         }
         added = Box::pin(timeout(60 * SECOND, learner.add_learner(4, Links::address(4))));
     };
-    assert!(cluster.node(4).status().purged > 1024, "{:?}", cluster.node(4).status());
+    // The node says so itself a moment after the leader knows.
+    let by_snapshot = async {
+        while cluster.node(4).status().purged <= 1024 {
+            sleep(MS).await;
+        }
+    };
+    let by_snapshot = timeout(10 * SECOND, by_snapshot).await;
+    assert!(by_snapshot.is_ok(), "it was sent the entries: {:?}", cluster.node(4).status());
     let with_snapshot = [gaps.largest(healthy), gaps.largest(4)];
     let mut during_snapshot = latencies.take();
     sleep((holed + length).saturating_duration_since(Instant::now())).await;
