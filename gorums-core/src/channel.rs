@@ -16,7 +16,7 @@ pub(crate) mod outbound;
 pub(crate) mod queue;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::error::{Fault, NodeErrorKind, Source};
 use crate::id::{MessageId, NodeId};
 use crate::pool::Pool;
 use crate::stats::{Counters, NodeStats};
-use crate::sync::Mutex;
+use crate::sync::{Apart, Mutex};
 use crate::wire;
 
 /// A day: what counts as never.
@@ -58,8 +58,10 @@ pub(crate) struct Channel {
     /// Drawn at random, as a secret of this end and the node.
     name: u128,
     pool: Arc<Pool>,
-    counters: Counters,
-    queue: Mutex<Queue>,
+    counters: Apart<Counters>,
+    queue: Apart<Mutex<Queue>>,
+    /// The replies in the queue, in bytes: looked at for every request that is started.
+    reply_bytes: Apart<AtomicUsize>,
     /// Notified when there may be room in the queue.
     room: Notify,
     connectivity: watch::Sender<Connectivity>,
@@ -92,8 +94,9 @@ impl Channel {
             ordinal: pool.next_ordinal(),
             name: rand::random(),
             pool,
-            counters: Counters::default(),
-            queue: Mutex::new(Queue::new(limits)),
+            counters: Apart::default(),
+            queue: Apart(Mutex::new(Queue::new(limits))),
+            reply_bytes: Apart::default(),
             room: Notify::new(),
             connectivity: watch::Sender::new(Connectivity::Waiting),
             hears_cancel: AtomicBool::new(false),
@@ -141,8 +144,14 @@ impl Channel {
         &self.drop_log
     }
 
+    /// How many calls the node still owes a reply. Looks at all calls in flight.
+    pub(crate) fn pending(&self) -> usize {
+        self.pool.pending().owed(self.ordinal)
+    }
+
     pub(crate) fn stats(&self) -> NodeStats {
-        self.counters.snapshot(self.queue.lock().counts())
+        let queue = self.queue.lock().counts();
+        self.counters.snapshot(queue, self.pending())
     }
 
     pub(crate) fn connectivity(&self) -> watch::Receiver<Connectivity> {
@@ -216,20 +225,19 @@ impl Channel {
         }
     }
 
-    /// The call of a request has succeeded: if it still waits here, it no longer counts.
-    pub(crate) fn leave(&self, id: MessageId) {
-        self.queue.lock().leave(id);
+    /// The call of a request, which got this place in the queue, has succeeded: if it still waits here, it no longer counts.
+    pub(crate) fn leave(&self, id: MessageId, place: u64) {
+        self.queue.lock().leave(id, place);
     }
 
     /// Queues a reply or a control message, which always has room.
     pub(crate) fn reply(&self, encode: impl FnOnce(&mut BytesMut)) {
-        let waker = self.queue.lock().push_reply(encode);
-        wake(waker);
+        wake(self.with_queue(|queue| queue.push_reply(encode)));
     }
 
     /// Bytes of replies that wait to be written.
     pub(crate) fn reply_bytes(&self) -> usize {
-        self.queue.lock().reply_bytes()
+        self.reply_bytes.load(Relaxed)
     }
 
     pub(crate) async fn wait_for_replies_below(&self, bytes: usize) {
@@ -310,9 +318,12 @@ impl Channel {
         Poll::Pending
     }
 
-    /// The driver's access to the queue.
+    /// Access to the queue, of callers, handlers and the driver.
     pub(crate) fn with_queue<T>(&self, access: impl FnOnce(&mut Queue) -> T) -> T {
-        access(&mut self.queue.lock())
+        let mut queue = self.queue.lock();
+        let result = access(&mut queue);
+        self.reply_bytes.store(queue.reply_bytes(), Relaxed);
+        result
     }
 
     /// The driver has taken something out of the queue.

@@ -5,6 +5,9 @@
 //!
 //! How the parts fit together is told in the project's `ARCHITECTURE.md`.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod call;
 mod channel;
 #[doc(hidden)]

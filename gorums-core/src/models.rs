@@ -54,7 +54,7 @@ impl Client {
 
     fn register(&self) -> MessageId {
         let targets = Targets::Many(self.configuration.members().clone());
-        self.pool().pending().register(Entry::new(targets, Mode::Each, Instant::now())).unwrap()
+        self.pool().pending().register(|entry| entry.begin(targets, Mode::Each, Instant::now())).unwrap()
     }
 
     /// Registers a call and offers its request.
@@ -68,7 +68,7 @@ impl Client {
 
     fn deliver(&self, id: MessageId) -> bool {
         let reply = Incoming::Reply(Payload::default());
-        self.pool().pending().deliver(id, self.channel().ordinal(), reply, Instant::now())
+        self.pool().pending().deliver(id, self.channel().ordinal(), reply, Instant::now()).is_ok()
     }
 
     fn sent(&self, id: MessageId, epoch: u32) -> bool {
@@ -107,8 +107,8 @@ impl Client {
 
     /// What a caller does at its end.
     fn give_up(&self, id: MessageId) {
-        if let Some(entry) = self.pool().pending().remove(id) {
-            let sent = matches!(entry.progress(0), Progress::Sent(_));
+        let sent = |entry: &mut Entry| matches!(entry.progress(0), Progress::Sent(_));
+        if let Some(sent) = self.pool().pending().end(id, sent) {
             self.channel().give_up(id, sent);
         }
     }
@@ -129,6 +129,7 @@ fn request(id: MessageId) -> Outgoing {
         idempotent: false,
         wait_for_ready: false,
         sent_before: false,
+        place: 0,
     }
 }
 
@@ -176,9 +177,9 @@ fn a_reply_is_taken_or_late() {
             Look::Replies(replies) => replies.len(),
             Look::Wait | Look::Done => 0,
         };
-        let mut entry = client.pool().pending().remove(id).unwrap();
-        let settled = entry.progress(0) == Progress::Settled;
-        let taken = looked + entry.take_replies().len();
+        let last = |entry: &mut Entry| (entry.progress(0), entry.take_replies().len());
+        let (progress, left) = client.pool().pending().end(id, last).unwrap();
+        let (settled, taken) = (progress == Progress::Settled, looked + left);
         let delivered = reader.join().unwrap();
         assert_eq!((taken, settled), (usize::from(delivered), delivered));
     });

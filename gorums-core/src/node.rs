@@ -44,7 +44,7 @@ impl Node {
     }
 
     /// Nodes with ids from 1 to `size` that nothing drives.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn detached(size: u32) -> crate::Configuration {
         let pool = crate::pool::Pool::detached();
         let nodes = (1..=size).filter_map(NodeId::new).map(|id| {
@@ -89,9 +89,10 @@ impl Node {
         self.counters().last_error()
     }
 
-    /// How many calls this node still owes a reply.
+    /// How many calls this node still owes a reply. Looks at every call in flight of the configuration and those that were
+    /// made from the same one, so it costs more the more there are.
     pub fn pending(&self) -> usize {
-        self.counters().pending()
+        self.channel().pending()
     }
 
     /// Whether there is a connection at this moment.

@@ -85,7 +85,7 @@ impl Pool {
     }
 
     /// A pool for tests without connections.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn detached() -> Arc<Self> {
         Self::new(Initiator::Client, PoolOptions::default())
     }

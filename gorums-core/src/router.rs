@@ -14,6 +14,7 @@ use crate::channel::Channel;
 use crate::id::{Initiator, MessageId};
 use crate::payload::Payload;
 use crate::router::entry::Incoming;
+use crate::router::pending::Late;
 use crate::server::dispatch::{Dispatcher, MAX_REPLY_BYTES};
 use crate::server::waiting::{Content, Request};
 use crate::transport::announces;
@@ -94,11 +95,11 @@ impl MessageRouter {
             Incoming::Reply(Payload::Encoded(message.into_payload()))
         };
         let pending = self.channel.pool().pending();
-        if !pending.deliver(id, self.channel.ordinal(), incoming, now) {
+        if let Err(Late { asked }) = pending.deliver(id, self.channel.ordinal(), incoming, now) {
             let counters = self.channel.counters();
             counters.late_reply();
-            if let Some(started) = pending.started(id, self.channel.ordinal()) {
-                counters.replied_after(now - started);
+            if let Some(asked) = asked {
+                counters.replied_after(now - asked);
             }
         }
     }
@@ -118,6 +119,13 @@ impl MessageRouter {
     /// Whether the peer may call.
     pub(crate) fn serves(&self) -> bool {
         self.dispatcher.is_some()
+    }
+
+    /// Messages are about to be [routed](Self::route). To be followed by [`start_requests`](Self::start_requests).
+    pub(crate) fn begin(&self) {
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.begin();
+        }
     }
 
     /// Starts the requests whose turn it is.

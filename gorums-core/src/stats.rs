@@ -1,6 +1,6 @@
 //! Counters and gauges of a node.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::channel::queue::QueueCounts;
@@ -27,7 +27,6 @@ pub struct NodeStats {
 /// The live counters behind [`NodeStats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pending: AtomicUsize,
     late_replies: AtomicU64,
     connections: AtomicU64,
     /// Nanoseconds, or 0 before the first reply.
@@ -39,14 +38,6 @@ pub(crate) struct Counters {
 const SMOOTHING: u64 = 8;
 
 impl Counters {
-    pub(crate) fn call_opened(&self) {
-        self.pending.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn call_settled(&self) {
-        self.pending.fetch_sub(1, Relaxed);
-    }
-
     pub(crate) fn late_reply(&self) {
         self.late_replies.fetch_add(1, Relaxed);
     }
@@ -76,10 +67,6 @@ impl Counters {
         *self.last_error.lock() = Some(kind);
     }
 
-    pub(crate) fn pending(&self) -> usize {
-        self.pending.load(Relaxed)
-    }
-
     pub(crate) fn latency(&self) -> Option<Duration> {
         match self.latency.load(Relaxed) {
             0 => None,
@@ -91,10 +78,10 @@ impl Counters {
         self.last_error.lock().clone()
     }
 
-    pub(crate) fn snapshot(&self, queue: QueueCounts) -> NodeStats {
+    pub(crate) fn snapshot(&self, queue: QueueCounts, pending: usize) -> NodeStats {
         NodeStats {
             queue,
-            pending: self.pending(),
+            pending,
             late_replies: self.late_replies.load(Relaxed),
             connections: self.connections.load(Relaxed),
             latency: self.latency(),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use crate::call::flight::Call;
+use crate::call::flight::{Call, Places};
 use crate::call::intercept::{CallInterceptor, Chain, Own, ReplyChain};
 use crate::call::options::{CallOptions, Timeout};
 use crate::call::tally::Tally;
@@ -114,9 +114,9 @@ impl<Req, Resp> Description<Req, Resp> {
             Mode::Streaming { .. } => Awaits::Replies,
             Mode::Each | Mode::Counted(_) => Awaits::Reply,
         };
-        let call = self.register(mode, now, |_| {});
+        let mut call = self.register(mode, now, |_| {});
         if let Some(id) = call.id {
-            self.offer(id, awaits, (call.deadline, now), own, refused);
+            call.places = self.offer(id, awaits, (call.deadline, now), own, refused);
         }
         call
     }
@@ -146,15 +146,18 @@ impl<Req, Resp> Description<Req, Resp> {
             streaming,
             reached: false,
             refused: Vec::new(),
+            places: Places::new(),
             closed: None,
             interceptors: chain.map(|chain| chain as Box<dyn ReplyChain<Resp>>),
         };
         let Some(pool) = call.pool() else { return call };
-        let mut entry = Entry::new(self.targets.clone(), mode, now);
-        prepare(&mut entry);
-        if let Some(id) = pool.pending().register(entry) {
-            call.id = Some(id);
-        } else {
+        let targets = self.targets.clone();
+        let registered = pool.pending().register(|entry| {
+            entry.begin(targets, mode, now);
+            prepare(entry);
+        });
+        call.id = registered;
+        if registered.is_none() {
             let full = || Err(Fault::unsent(NodeErrorKind::QueueFull, None));
             call.refused =
                 (0..self.targets.len()).map(|target| RawReply { target, result: full() }).collect();
@@ -189,6 +192,7 @@ impl<Req, Resp> Description<Req, Resp> {
         started
     }
 
+    /// Offers the request to every node. Gives the places that it got.
     fn offer(
         &self,
         id: MessageId,
@@ -196,13 +200,14 @@ impl<Req, Resp> Description<Req, Resp> {
         (deadline, now): (Option<Instant>, Instant),
         own: &[Own<Req>],
         mut refused: impl FnMut(&Node, MessageId, Fault, Option<&Outgoing>),
-    ) {
+    ) -> Places {
         let timing = Timing::new(deadline, now);
-        let mut shared = None;
+        let (mut shared, mut places) = (None, Places::new());
         for (index, target) in self.targets.iter().enumerate() {
             let own = own.get(index);
             if own.is_some_and(|own| own.skipped) {
                 refused(target, id, Fault::unsent(NodeErrorKind::Skipped, None), None);
+                places.push(0);
                 continue;
             }
             let mut separate = None;
@@ -216,13 +221,18 @@ impl<Req, Resp> Description<Req, Resp> {
                 None => shared
                     .get_or_insert_with(|| self.outgoing(id, self.encode(id, timing, None), awaits, timing)),
             };
-            if let Err(fault) = offer(target, request, now) {
-                refused(target, id, fault, Some(request));
+            match offer(target, request, now) {
+                Ok(()) => places.push(request.place),
+                Err(fault) => {
+                    places.push(0);
+                    refused(target, id, fault, Some(request));
+                }
             }
         }
         if let Some(shared) = shared {
             shared.body.recycle();
         }
+        places
     }
 
     pub(crate) fn outgoing(&self, id: MessageId, body: Body, awaits: Awaits, timing: Timing) -> Outgoing {
@@ -235,6 +245,7 @@ impl<Req, Resp> Description<Req, Resp> {
             idempotent: self.method.is_idempotent(),
             wait_for_ready: self.options.wait_for_ready,
             sent_before: false,
+            place: 0,
         }
     }
 
@@ -273,7 +284,7 @@ impl<Req, Resp> Description<Req, Resp> {
         timing: Timing,
         metadata: Option<&'a MetadataMap>,
     ) -> wire::Outline<'a> {
-        wire::Outline { id: id.to_wire(), method: self.method.name(), timeout: timing.timeout(), metadata }
+        wire::Outline::request(id.to_wire(), self.method.name(), timing.timeout(), metadata)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -16,7 +17,7 @@ use crate::method::MessageError;
 use crate::node::{Node, Targets};
 use crate::payload::Payload;
 use crate::pool::Pool;
-use crate::router::entry::{Entry, Look, Progress, RawReplies, RawReply};
+use crate::router::entry::{Ended, Entry, Look, Progress, RawReplies, RawReply};
 use crate::server::nested;
 
 /// A call in flight. Dropping it removes the call everywhere at once (G4).
@@ -33,11 +34,16 @@ pub(crate) struct Call<Resp> {
     /// The call has succeeded: what other nodes still do for it is to be left alone.
     pub(super) reached: bool,
     pub(super) refused: Vec<RawReply>,
-    /// What was in the table, once the call was taken out of it.
-    pub(super) closed: Option<Entry>,
+    /// The places that its request got in the queues of its targets, as far as they are known.
+    pub(super) places: Places,
+    /// What was left of the call, once it was taken out of the table.
+    pub(super) closed: Option<Box<Ended>>,
     /// What replies go through.
     pub(super) interceptors: Option<Box<dyn ReplyChain<Resp>>>,
 }
+
+/// The places that a request got in the queues of its targets; 0 where it got none.
+pub(super) type Places = SmallVec<[u64; 4]>;
 
 impl<Resp> Call<Resp> {
     pub(super) fn pool(&self) -> Option<&Pool> {
@@ -104,8 +110,12 @@ impl<Resp> Call<Resp> {
     /// be accounted for before [`unsettled`](Self::unsettled) nodes are.
     pub(crate) fn close(&mut self) -> RawReplies {
         let (Some(id), None) = (self.id, &self.closed) else { return RawReplies::new() };
-        self.closed = self.pool().and_then(|pool| pool.pending().remove(id));
-        self.closed.as_mut().map(Entry::take_replies).unwrap_or_default()
+        let end = |entry: &mut Entry| (entry.take_replies(), entry.ended());
+        let Some((replies, ended)) = self.pool().and_then(|pool| pool.pending().end(id, end)) else {
+            return RawReplies::new();
+        };
+        self.closed = Some(Box::new(ended));
+        replies
     }
 
     /// How many replies were replaced by newer ones.
@@ -175,9 +185,9 @@ impl<Resp> Call<Resp> {
     /// An error for each node that has not come to an end, of a call that was [closed](Self::close).
     pub(crate) fn unsettled(&self, kind: &NodeErrorKind) -> Vec<(usize, NodeError)> {
         let mut errors = Vec::new();
-        let Some(entry) = &self.closed else { return errors };
-        for target in 0..self.targets.len() {
-            let sent = match entry.progress(target) {
+        let Some(ended) = &self.closed else { return errors };
+        for &(target, progress) in &ended.open {
+            let sent = match progress {
                 Progress::Settled => continue,
                 Progress::Held => {
                     let fault = Fault::unsent(NodeErrorKind::Cancelled, Some(Arc::new(NeverAsked)));
@@ -231,26 +241,28 @@ impl<Resp> Call<Resp> {
     /// Removes the call everywhere.
     pub(crate) fn end(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let entry = match self.closed.take() {
-            Some(entry) => Some(entry),
-            None => self.pool().and_then(|pool| pool.pending().remove(id)),
+        let ended = match self.closed.take() {
+            Some(ended) => Some(*ended),
+            None => self.pool().and_then(|pool| pool.pending().end(id, Entry::ended)),
         };
-        let Some(entry) = entry else { return };
+        let Some(Ended { open, is_staged, is_overrun }) = ended else { return };
+        if is_overrun {
+            // Nodes go on replying to a call that was overrun until they are told.
+            return self.targets.iter().for_each(|node| node.channel().give_up(id, true));
+        }
         let goes_on = self.reached && !self.streaming;
         // Who asks in stages does not mean to reach all nodes.
-        let stays = goes_on && !entry.is_staged();
-        if entry.is_staged() {
-            entry.measure_unanswered(Instant::now());
-        }
-        for (target, node) in self.targets.iter().enumerate() {
-            match entry.progress(target) {
-                // Nodes go on replying to a call that was overrun until they are told.
-                Progress::Settled if entry.is_overrun() => node.channel().give_up(id, true),
+        let stays = goes_on && !is_staged;
+        for (target, progress) in open {
+            let channel = self.targets.get(target).channel();
+            match progress {
                 Progress::Settled | Progress::Held => {}
-                Progress::Queued | Progress::Requeued if stays => node.channel().leave(id),
+                Progress::Queued | Progress::Requeued if stays => {
+                    channel.leave(id, self.places.get(target).copied().unwrap_or(0));
+                }
                 Progress::Sent(_) if goes_on => {}
-                Progress::Queued | Progress::Requeued => node.channel().give_up(id, false),
-                Progress::Sent(_) => node.channel().give_up(id, true),
+                Progress::Queued | Progress::Requeued => channel.give_up(id, false),
+                Progress::Sent(_) => channel.give_up(id, true),
             }
         }
     }

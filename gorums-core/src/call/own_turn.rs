@@ -12,7 +12,7 @@ impl<Resp> Call<Resp> {
         let Some((own, status)) = nested::own_turn_held() else { return false };
         let waits = |entry: &mut Entry| {
             let target = entry.only_open()?;
-            (entry.targets.position(own.ordinal()) == Some(target)).then(|| entry.progress(target))
+            (entry.position(own.ordinal()) == Some(target)).then(|| entry.progress(target))
         };
         let Some(progress) = self.with(waits).flatten() else { return false };
         let Some(id) = self.id() else { return false };

@@ -38,7 +38,7 @@ fn hand_over(nodes: &Configuration) -> MessageId {
 fn deliver(node: &Node, id: MessageId, reply: &str) {
     let reply = Incoming::Reply(Payload::Encoded(reply.to_owned().encode_to_vec().into()));
     let pending = node.channel().pool().pending();
-    assert!(pending.deliver(id, node.channel().ordinal(), reply, Instant::now()));
+    assert!(pending.deliver(id, node.channel().ordinal(), reply, Instant::now()).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -204,6 +204,7 @@ mod tests {
             idempotent: false,
             wait_for_ready: false,
             sent_before: false,
+            place: 0,
         }
     }
 

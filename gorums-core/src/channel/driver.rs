@@ -174,6 +174,7 @@ impl Driver {
 
     /// True if there may be more to do.
     fn pass(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
+        self.router.begin();
         let more_to_read = self.read(cx)?;
         self.router.start_requests(cx);
         let waiting = self.router.waiting_bytes();

@@ -1,6 +1,8 @@
 //! Calls to the own node: dispatched in process, in order and with release, with no network.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -33,8 +35,8 @@ pub(crate) async fn run(channel: Arc<Channel>, services: Services, registry: Opt
     let tasks = Tasks::default();
     let session = Session::new(peer, Way::Local(channel.clone()), tasks.clone(), registry);
     let messages = Messages::new(usize::MAX);
-    let mut local =
-        Local { dispatcher: Dispatcher::new(services, session.clone()), channel: channel.clone(), messages };
+    let dispatcher = Dispatcher::new(services, session.clone());
+    let mut local = Local { dispatcher, channel: channel.clone(), taken: VecDeque::new(), messages };
     tokio::select! {
         biased;
         () = poll_fn(|cx| local.poll(cx)) => {}
@@ -67,32 +69,41 @@ async fn drained(channel: &Channel) {
 struct Local {
     dispatcher: Dispatcher,
     channel: Arc<Channel>,
+    /// Kept for its memory.
+    taken: VecDeque<Outgoing>,
     /// What callers have to say of calls that they have given up.
     messages: Messages,
 }
 
-/// Requests in one go, before other tasks have their turn.
-const MAX_TAKEN: usize = 256;
+/// Passes in one go, before other tasks have their turn.
+const MAX_PASSES: usize = 4;
 
 impl Local {
     /// Ready when the channel is closed and every handler has finished.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.channel.with_queue(Queue::unpark);
-        for _ in 0..MAX_TAKEN {
-            let (request, cancelled) = self.channel.with_queue(|queue| {
-                let cancelled = queue.take_replies();
-                let request = if self.dispatcher.is_crowded() { None } else { queue.pop() };
-                if request.is_none() {
+        for _ in 0..MAX_PASSES {
+            let cancelled = self.channel.with_queue(|queue| {
+                if !self.dispatcher.is_crowded() {
+                    queue.take(usize::MAX, true, &mut self.taken);
+                }
+                if self.taken.is_empty() {
                     queue.park(cx.waker());
                 }
-                (request, cancelled)
+                queue.take_replies()
             });
-            let progress = request.is_some();
-            if let Some(request) = request {
+            let progress = !self.taken.is_empty();
+            self.dispatcher.begin();
+            if progress {
                 self.channel.made_room();
-                self.take(request, cx);
+                let mut taken = mem::take(&mut self.taken);
+                let now = Instant::now();
+                taken.drain(..).for_each(|request| self.take(request, now, cx));
+                self.taken = taken;
             }
-            self.cancel(cancelled.freeze());
+            if !cancelled.is_empty() {
+                self.cancel(cancelled.freeze());
+            }
             if !self.dispatcher.start(cx) && !progress {
                 let finished = self.channel.is_closed() && self.dispatcher.is_idle();
                 return if finished { Poll::Ready(()) } else { Poll::Pending };
@@ -102,8 +113,7 @@ impl Local {
         Poll::Pending
     }
 
-    fn take(&mut self, request: Outgoing, cx: &mut Context<'_>) {
-        let now = Instant::now();
+    fn take(&mut self, request: Outgoing, now: Instant, cx: &mut Context<'_>) {
         if now >= request.deadline {
             self.channel.with_queue(Queue::unsent);
             return;

@@ -42,24 +42,29 @@ pub(crate) enum Push {
     Refused(NodeErrorKind, Option<Source>),
 }
 
+/// The fields that each request changes are next to one another: threads pass the queue to one another all the time, and
+/// each cache line costs them a tenth of a microsecond.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Queue {
-    limits: QueueLimits,
-    /// Replies and control messages, encoded one behind the other. They pass the requests.
-    replies: Buffer,
     requests: VecDeque<Outgoing>,
     /// The requests that were copied, one behind the other.
     copied: Buffer,
     bytes: usize,
-    counts: QueueCounts,
-    admission: Admission,
+    /// How many requests were taken so far.
+    taken: u64,
     driver: Option<Waker>,
     /// The driver waits until the peer takes more. It hears of that elsewhere, and further requests need not wake it.
     waits_for_room: bool,
-    /// No request that waits expires before this.
-    earliest: Option<Instant>,
     /// The stream is gone, and with it the way for replies.
     gone: bool,
+    admission: Admission,
+    limits: QueueLimits,
+    /// No request that waits expires before this.
+    earliest: Option<Instant>,
+    counts: QueueCounts,
+    /// Replies and control messages, encoded one behind the other. They pass the requests.
+    replies: Buffer,
 }
 
 impl Queue {
@@ -107,6 +112,7 @@ impl Queue {
             self.expire(now);
             self.evict(request.len());
         }
+        request.place = 0;
         if self.fits(request.len()) {
             self.append(request);
             return Push::Queued(self.wake_for_request());
@@ -173,9 +179,16 @@ impl Queue {
         Some(removed)
     }
 
-    /// The call of a request has succeeded without it.
-    pub(crate) fn leave(&mut self, id: MessageId) {
-        if let Some(request) = self.requests.iter_mut().rev().find(|request| request.id == id) {
+    /// The call of a request, which got this place or else 0, has succeeded without it.
+    pub(crate) fn leave(&mut self, id: MessageId, place: u64) {
+        let request = if place == 0 {
+            self.requests.iter_mut().rev().find(|request| request.id == id)
+        } else {
+            // The places of those that wait rise, as what is sent again keeps its own.
+            let index = self.requests.partition_point(|request| request.place < place);
+            self.requests.get_mut(index).filter(|request| request.id == id)
+        };
+        if let Some(request) = request {
             request.awaits = Awaits::NoLonger;
         }
     }
@@ -198,6 +211,10 @@ impl Queue {
 
     fn append(&mut self, request: &mut Outgoing) {
         self.add(request);
+        if request.place == 0 {
+            self.taken += 1;
+            request.place = self.taken;
+        }
         let is_long = self.copied.len() >= BACKLOG;
         let body = match &mut request.body {
             Body::Short(message) if is_long => Body::Shared(Bytes::copy_from_slice(message)),
@@ -205,7 +222,8 @@ impl Queue {
                 self.copied.tail().extend_from_slice(message);
                 Body::Copied(message.len())
             }
-            Body::Shared(message) if message.len() < LARGE && !is_long => {
+            // While the peer takes no more, a copy now would save nothing.
+            Body::Shared(message) if message.len() < LARGE && !is_long && !self.waits_for_room => {
                 self.copied.tail().extend_from_slice(message);
                 Body::Copied(message.len())
             }
@@ -281,6 +299,7 @@ impl Queue {
     }
 
     /// Takes the request at the front.
+    #[cfg(test)]
     pub(crate) fn pop(&mut self) -> Option<Outgoing> {
         let mut request = self.requests.pop_front()?;
         if let Body::Copied(len) = request.body {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::error::Fault;
 use crate::id::{Initiator, MessageId};
 use crate::router::entry::{Effect, Entry, Incoming, Look, Progress, Started};
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard};
+use crate::sync::{Apart, AtomicU64, AtomicUsize, Mutex, MutexGuard};
 
 const SLOT_BITS: u32 = 20;
 const MAX_SLOTS: u32 = (1 << SLOT_BITS) - 1;
@@ -27,18 +27,31 @@ const SEGMENTS: usize = 15;
 #[derive(Debug)]
 pub(crate) struct PendingTable {
     initiator: Initiator,
-    segments: [OnceLock<Box<[Mutex<Slot>]>>; SEGMENTS],
-    free: Mutex<FreeList>,
-    open: AtomicUsize,
-    one_way: AtomicU64,
+    segments: [OnceLock<Segment>; SEGMENTS],
+    free: Apart<Mutex<FreeList>>,
+    /// What the list of free slots says, for those who only want to know.
+    open: Apart<AtomicUsize>,
+    one_way: Apart<AtomicU64>,
 }
 
+type Segment = Box<[Apart<Mutex<Slot>>]>;
+
 #[derive(Debug)]
+#[repr(C)]
 struct Slot {
     generation: u64,
-    entry: Option<Entry>,
+    is_open: bool,
+    /// Its memory is used again by the next call.
+    entry: Entry,
     /// When the call of the last generation started, for the latency of replies that come after its end.
     last_started: Option<Started>,
+}
+
+/// What came from a node was not taken: the call has ended, or was never made.
+#[derive(Debug, Default)]
+pub(crate) struct Late {
+    /// When the node was asked, unless the slot of the call has been used several times since.
+    pub(crate) asked: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -53,9 +66,9 @@ impl PendingTable {
         Self {
             initiator,
             segments: std::array::from_fn(|_| OnceLock::new()),
-            free: Mutex::new(FreeList::default()),
-            open: AtomicUsize::new(0),
-            one_way: AtomicU64::new(1),
+            free: Apart::default(),
+            open: Apart::default(),
+            one_way: Apart(AtomicU64::new(1)),
         }
     }
 
@@ -68,15 +81,13 @@ impl PendingTable {
         self.open.load(Relaxed)
     }
 
-    /// Registers a call; `None` when there are a million calls in flight.
-    pub(crate) fn register(&self, entry: Entry) -> Option<MessageId> {
+    /// Registers a call, which `begin` puts into its entry; `None` when there are a million calls in flight.
+    pub(crate) fn register(&self, begin: impl FnOnce(&mut Entry)) -> Option<MessageId> {
         let index = self.take_free()?;
         let mut slot = self.slot(index).lock();
-        slot.entry = Some(entry);
-        let sequence = slot.generation << SLOT_BITS | u64::from(index);
-        drop(slot);
-        self.open.fetch_add(1, Relaxed);
-        Some(MessageId::new(self.initiator, sequence))
+        begin(&mut slot.entry);
+        slot.is_open = true;
+        Some(MessageId::new(self.initiator, slot.generation << SLOT_BITS | u64::from(index)))
     }
 
     /// An id for a one-way call that nobody waits for.
@@ -85,16 +96,21 @@ impl PendingTable {
         MessageId::new(self.initiator, generation << SLOT_BITS | NO_SLOT)
     }
 
-    /// Ends a call: its entry is gone when this returns.
-    pub(crate) fn remove(&self, id: MessageId) -> Option<Entry> {
+    /// Ends a call: its entry is gone when this returns, after `last` has looked at it.
+    pub(crate) fn end<T>(&self, id: MessageId, last: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let mut slot = self.lock(id)?;
-        let entry = slot.entry.take();
-        slot.last_started = entry.as_ref().and_then(Entry::started).cloned();
+        let result = last(&mut slot.entry);
+        slot.last_started = slot.entry.started().cloned();
+        let kept = slot.entry.clear();
+        slot.is_open = false;
         slot.generation += 1;
         drop(slot);
-        self.free.lock().returned.push(Self::index(id));
-        self.open.fetch_sub(1, Relaxed);
-        entry
+        // What other code may have a part in is dropped with no lock held.
+        drop(kept);
+        let mut free = self.free.lock();
+        free.returned.push(Self::index(id));
+        self.open.store(free.open(), Relaxed);
+        Some(result)
     }
 
     /// Marks a request as handed to a connection. False if nobody waits for it any more at this node.
@@ -111,27 +127,32 @@ impl PendingTable {
         })
     }
 
-    /// Delivers what came from a node. False if it came too late, or for a call that was never made.
-    pub(crate) fn deliver(&self, id: MessageId, ordinal: u32, incoming: Incoming, now: Instant) -> bool {
-        self.change(id, ordinal, |entry, target| entry.deliver(target, incoming, now))
-    }
-
-    /// When a node that replies late was asked, unless the slot of the call has been used several times since.
-    pub(crate) fn started(&self, id: MessageId, ordinal: u32) -> Option<Instant> {
-        let index = Self::index(id);
-        if id.initiator() != self.initiator || index == MAX_SLOTS {
-            return None;
+    /// Delivers what came from a node.
+    pub(crate) fn deliver(
+        &self,
+        id: MessageId,
+        ordinal: u32,
+        incoming: Incoming,
+        now: Instant,
+    ) -> Result<(), Late> {
+        let Some(mut slot) = self.slot_of(id).map(|slot| slot.lock()) else { return Err(Late::default()) };
+        let generation = id.sequence() >> SLOT_BITS;
+        if generation != slot.generation || !slot.is_open {
+            let last = slot.last_started.as_ref().filter(|_| generation == slot.generation - 1);
+            return Err(Late { asked: last.map(|started| started.of(ordinal)) });
         }
-        let (segment, offset) = place(index);
-        let slot = self.segments[segment].get()?[offset].lock();
-        let last = slot.generation - 1 == id.sequence() >> SLOT_BITS;
-        slot.last_started.as_ref().filter(|_| last).map(|started| started.of(ordinal))
+        let Some(target) = slot.position(ordinal) else { return Err(Late::default()) };
+        let effect = slot.entry.deliver(target, incoming, now);
+        drop(slot);
+        let taken = effect.taken;
+        wake(effect);
+        if taken { Ok(()) } else { Err(Late::default()) }
     }
 
     /// Whether a call still waits for a node.
     pub(crate) fn is_open(&self, id: MessageId, ordinal: u32) -> bool {
         let open = |entry: &mut Entry| {
-            entry.targets.position(ordinal).is_some_and(|target| entry.progress(target) != Progress::Settled)
+            entry.position(ordinal).is_some_and(|target| entry.progress(target) != Progress::Settled)
         };
         self.with(id, open).unwrap_or(false)
     }
@@ -146,34 +167,42 @@ impl PendingTable {
         let used = self.free.lock().unused;
         for index in 0..used {
             let mut slot = self.slot(index).lock();
-            let Some(entry) = &mut slot.entry else { continue };
-            let Some(target) = entry.targets.position(ordinal) else { continue };
-            if entry.progress(target) == Progress::Sent(epoch) {
-                let effect = entry.fail(target, fault.clone());
+            let Some(target) = slot.position(ordinal) else { continue };
+            if slot.entry.progress(target) == Progress::Sent(epoch) {
+                let effect = slot.entry.fail(target, fault.clone());
                 drop(slot);
                 wake(effect);
             }
         }
     }
 
+    /// How many calls a node still owes a reply.
+    pub(crate) fn owed(&self, ordinal: u32) -> usize {
+        let used = self.free.lock().unused;
+        let owes = |index: &u32| {
+            let slot = self.slot(*index).lock();
+            slot.position(ordinal).is_some_and(|target| slot.entry.owes(target))
+        };
+        (0..used).filter(owes).count()
+    }
+
     /// Takes what has come for a call.
     pub(crate) fn look(&self, id: MessageId, waker: &Waker) -> Look {
         match self.lock(id) {
-            Some(mut slot) => slot.entry.as_mut().map_or(Look::Done, |entry| entry.look(waker)),
+            Some(mut slot) => slot.entry.look(waker),
             None => Look::Done,
         }
     }
 
     /// Changes an entry in any other way.
     pub(crate) fn with<T>(&self, id: MessageId, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        self.lock(id)?.entry.as_mut().map(change)
+        self.lock(id).map(|mut slot| change(&mut slot.entry))
     }
 
     fn change(&self, id: MessageId, ordinal: u32, change: impl FnOnce(&mut Entry, usize) -> Effect) -> bool {
         let Some(mut slot) = self.lock(id) else { return false };
-        let Some(entry) = &mut slot.entry else { return false };
-        let Some(target) = entry.targets.position(ordinal) else { return false };
-        let effect = change(entry, target);
+        let Some(target) = slot.position(ordinal) else { return false };
+        let effect = change(&mut slot.entry, target);
         drop(slot);
         let taken = effect.taken;
         wake(effect);
@@ -186,33 +215,63 @@ impl PendingTable {
 
     /// The slot of a call, if it is still in flight.
     fn lock(&self, id: MessageId) -> Option<MutexGuard<'_, Slot>> {
+        let slot = self.slot_of(id)?.lock();
+        (slot.generation == id.sequence() >> SLOT_BITS && slot.is_open).then_some(slot)
+    }
+
+    /// The slot that a call has or had, if there is one.
+    fn slot_of(&self, id: MessageId) -> Option<&Mutex<Slot>> {
         let index = Self::index(id);
         if id.initiator() != self.initiator || index == MAX_SLOTS {
             return None;
         }
         let (segment, offset) = place(index);
-        let slot = self.segments[segment].get()?[offset].lock();
-        (slot.generation == id.sequence() >> SLOT_BITS && slot.entry.is_some()).then_some(slot)
+        Some(&self.segments[segment].get()?[offset])
     }
 
     fn slot(&self, index: u32) -> &Mutex<Slot> {
         let (segment, offset) = place(index);
         let slots = self.segments[segment].get_or_init(|| {
             let len = FIRST_SEGMENT << segment;
-            (0..len).map(|_| Mutex::new(Slot { generation: 1, entry: None, last_started: None })).collect()
+            (0..len).map(|_| Apart(Mutex::new(Slot::new()))).collect()
         });
         &slots[offset]
     }
 
     fn take_free(&self) -> Option<u32> {
         let mut free = self.free.lock();
-        free.returned.pop().or_else(|| {
-            let index = free.unused;
+        let index = free.take()?;
+        self.open.store(free.open(), Relaxed);
+        Some(index)
+    }
+}
+
+impl Slot {
+    fn new() -> Self {
+        // Generations start at 1, so that no id is 0.
+        Self { generation: 1, is_open: false, entry: Entry::vacant(), last_started: None }
+    }
+
+    /// The target with this ordinal of the call that is here, if there is one.
+    fn position(&self, ordinal: u32) -> Option<usize> {
+        if self.is_open { self.entry.position(ordinal) } else { None }
+    }
+}
+
+impl FreeList {
+    fn take(&mut self) -> Option<u32> {
+        self.returned.pop().or_else(|| {
+            let index = self.unused;
             (index < MAX_SLOTS).then(|| {
-                free.unused += 1;
+                self.unused += 1;
                 index
             })
         })
+    }
+
+    /// How many slots are in use.
+    fn open(&self) -> usize {
+        self.unused as usize - self.returned.len()
     }
 }
 
@@ -237,30 +296,34 @@ mod streams;
 mod tests {
     use super::*;
     use crate::payload::Payload;
-    use crate::router::entry::Mode;
+    use crate::router::entry::{Mode, RawReplies};
 
-    fn entry() -> Entry {
-        let nodes = crate::Node::detached(2);
-        Entry::new(crate::node::Targets::Many(nodes.members().clone()), Mode::Each, Instant::now())
+    fn register(table: &PendingTable) -> MessageId {
+        let targets = crate::node::Targets::Many(crate::Node::detached(2).members().clone());
+        table.register(|entry| entry.begin(targets, Mode::Each, Instant::now())).unwrap()
+    }
+
+    fn end(table: &PendingTable, id: MessageId) -> Option<RawReplies> {
+        table.end(id, Entry::take_replies)
     }
 
     fn reply(table: &PendingTable, id: MessageId, ordinal: u32) -> bool {
-        table.deliver(id, ordinal, Incoming::Reply(Payload::default()), Instant::now())
+        table.deliver(id, ordinal, Incoming::Reply(Payload::default()), Instant::now()).is_ok()
     }
 
     #[test]
     fn a_late_reply_finds_nothing_although_its_slot_is_in_use_again() {
         let table = PendingTable::new(Initiator::Client);
-        let old = table.register(entry()).unwrap();
+        let old = register(&table);
         assert!(table.sent(old, 0, 1));
         assert!(reply(&table, old, 0));
-        table.remove(old).unwrap();
-        let new = table.register(entry()).unwrap();
+        end(&table, old).unwrap();
+        let new = register(&table);
         assert_eq!(PendingTable::index(old), PendingTable::index(new));
         assert_ne!(old, new);
         assert!(table.sent(new, 1, 1));
         assert!(!reply(&table, old, 1));
-        assert!(table.remove(old).is_none());
+        assert!(end(&table, old).is_none());
         assert!(reply(&table, new, 1));
         assert_eq!(table.open(), 1);
     }
@@ -268,7 +331,7 @@ mod tests {
     #[test]
     fn ids_that_were_never_given_find_nothing() {
         let table = PendingTable::new(Initiator::Client);
-        let id = table.register(entry()).unwrap();
+        let id = register(&table);
         assert!(table.sent(id, 0, 1));
         for wrong in [
             MessageId::from_wire(0),
@@ -286,7 +349,7 @@ mod tests {
     #[test]
     fn only_what_was_sent_on_the_stream_that_broke_fails() {
         let table = PendingTable::new(Initiator::Client);
-        let [queued, sent, resent] = [(); 3].map(|()| table.register(entry()).unwrap());
+        let [queued, sent, resent] = [(); 3].map(|()| register(&table));
         assert!(table.sent(sent, 0, 1) && table.sent(resent, 0, 1) && table.sent(resent, 0, 2));
         table.fail_sent(0, 1, &Fault::sent(crate::NodeErrorKind::ConnectionLost, None));
         let failed = |id| !table.is_open(id, 0);
@@ -298,7 +361,7 @@ mod tests {
     fn exactly_one_of_many_ends_a_call() {
         let table = PendingTable::new(Initiator::Client);
         for _ in 0..2_000 {
-            let id = table.register(entry()).unwrap();
+            let id = register(&table);
             assert!(table.sent(id, 0, 1));
             let ended = AtomicUsize::new(0);
             std::thread::scope(|scope| {
@@ -307,8 +370,7 @@ mod tests {
                 scope.spawn(|| ended.fetch_add(usize::from(table.fail(id, 0, lost)), Relaxed));
             });
             assert_eq!(ended.into_inner(), 1);
-            let mut entry = table.remove(id).unwrap();
-            assert_eq!(entry.take_replies().len(), 1);
+            assert_eq!(end(&table, id).unwrap().len(), 1);
         }
         assert_eq!(table.open(), 0);
     }

@@ -91,27 +91,24 @@ impl Drop for Active {
 pub(crate) struct Place(Option<Arc<Active>>);
 
 impl Place {
+    /// To be followed by [`end`](Self::end).
     pub(crate) fn start(&mut self, session: &Arc<Session>, facts: Facts) -> Arc<Active> {
-        if let Some(active) = self.0.as_mut().and_then(Arc::get_mut) {
+        if let Some(mut last) = self.0.take()
+            && let Some(active) = Arc::get_mut(&mut last)
+        {
             active.facts = facts;
-        } else {
-            let asked_for_cancellation = AtomicBool::new(false);
-            self.0 = Some(Arc::new(Active { session: session.clone(), facts, asked_for_cancellation }));
+            return last;
         }
-        match &self.0 {
-            Some(active) => active.clone(),
-            None => unreachable!("it was set in the line above"),
-        }
+        let asked_for_cancellation = AtomicBool::new(false);
+        Arc::new(Active { session: session.clone(), facts, asked_for_cancellation })
     }
 
     /// The request has ended, or goes on elsewhere.
-    pub(crate) fn end(&mut self) {
-        match self.0.as_mut().map(Arc::get_mut) {
-            Some(Some(active)) => {
-                active.forget_cancellation();
-                active.facts.metadata = Metadata::None;
-            }
-            _ => self.0 = None,
+    pub(crate) fn end(&mut self, mut request: Arc<Active>) {
+        if let Some(active) = Arc::get_mut(&mut request) {
+            active.forget_cancellation();
+            active.facts.metadata = Metadata::None;
+            self.0 = Some(request);
         }
     }
 }

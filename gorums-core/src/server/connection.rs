@@ -350,8 +350,8 @@ fn end_calls(channel: &Channel, end: &End) {
     };
     let failed = channel.with_queue(Queue::clear);
     channel.fail_unsent(failed, &unsent, source.as_ref());
-    // Looks at every call there is, of all clients.
-    if channel.counters().pending() > 0 {
+    // Looks at every call there is, to all clients.
+    if channel.pool().pending().open() > 0 {
         channel.pool().pending().fail_sent(channel.ordinal(), EPOCH, &Fault::sent(lost, source));
     }
 }

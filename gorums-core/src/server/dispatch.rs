@@ -16,6 +16,7 @@ use crate::payload::Payload;
 use crate::server::active::{Facts, Metadata, Place};
 use crate::server::context::ServerContext;
 use crate::server::handler::{Handler, Methods, Running};
+use crate::server::nested;
 use crate::server::replier::Replier;
 use crate::server::services::Services;
 use crate::server::session::Session;
@@ -83,13 +84,17 @@ impl Dispatcher {
         self.session.set_hears_end();
     }
 
+    /// Requests are about to be [pushed](Self::push). To be followed by [`start`](Self::start), until which turns are
+    /// passed on without a wake-up.
+    pub(crate) fn begin(&self) {
+        self.session.set_starting(true);
+    }
+
     /// Takes a request, and starts it if it is its turn. A handler that finishes at once does so here.
     pub(crate) fn push(&mut self, request: Request, cx: &mut Context<'_>) {
         if self.waiting.is_empty() && self.after.is_empty() && self.has_turn() {
             let now = request.received;
-            self.session.set_starting(true);
             self.start_one(request, now, cx);
-            self.session.set_starting(false);
         } else {
             self.waiting.push(request);
         }
@@ -124,20 +129,20 @@ impl Dispatcher {
     /// here; another one goes on in a task of its own.
     pub(crate) fn start(&mut self, cx: &mut Context<'_>) -> bool {
         self.after.retain_mut(|event| event.as_mut().poll(cx).is_pending());
-        if !self.after.is_empty() {
-            return false;
-        }
         let mut progress = false;
-        while !self.waiting.is_empty() && self.has_turn() {
+        loop {
+            // Whose turn has ended until here is seen below, and who passes it on later wakes this task.
+            self.session.set_starting(false);
+            if !self.may_start() {
+                return progress;
+            }
             self.session.set_starting(true);
             while self.has_turn() {
                 let Some(request) = self.waiting.pop() else { break };
                 progress = true;
                 self.start_one(request, Instant::now(), cx);
             }
-            self.session.set_starting(false);
         }
-        progress
     }
 
     /// Whether a request waits and it is its turn.
@@ -186,15 +191,15 @@ impl Dispatcher {
         }
         self.next += 1;
         self.last = Some(found);
-        if handler.start(ServerContext::new(request), payload, replier, &mut self.running)
-            && let Some(mut running) = self.running.take()
+        let context = ServerContext::new(request.clone());
+        let start = || handler.start(context, payload, replier, &mut self.running, cx);
+        let (started, request) = nested::lend(request, start);
+        if started.is_pending()
+            && let Some(running) = self.running.take()
         {
-            match running.poll(cx) {
-                Poll::Ready(()) => self.running = Some(running),
-                Poll::Pending => self.session.spawn(id, running),
-            }
+            self.session.spawn(id, running);
         }
-        self.place.end();
+        self.place.end(request);
     }
 
     /// Starts what still waits after the stream has ended, in turn, until the last has passed its turn on: the one-way

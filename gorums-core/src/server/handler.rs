@@ -22,9 +22,10 @@ use crate::server::replier::{Replier, Updates};
 /// A handler at work, in memory that is used again for the next one of the same size. It replies by itself.
 pub(crate) type Running = ReusableBoxFuture<'static, ()>;
 
-/// Starts a handler and puts it there, unless the request has found its answer without.
-pub(crate) type Start =
-    Box<dyn Fn(ServerContext, Payload, Replier, &mut Option<Running>) -> bool + Send + Sync>;
+/// Starts a handler and polls it once, in this memory. It stays there if it has not finished.
+pub(crate) type Start = Box<
+    dyn Fn(ServerContext, Payload, Replier, &mut Option<Running>, &mut Context<'_>) -> Poll<()> + Send + Sync,
+>;
 
 /// One method of a server.
 pub(crate) struct Handler {
@@ -47,15 +48,17 @@ impl Handler {
         self.idempotent && self.facts.call_type != CallType::StreamingQuorumCall
     }
 
-    /// Starts the handler and puts it into `running`. False if the request was answered without it.
+    /// Starts the handler and polls it once. If it has not finished, it goes on with the next poll of `running`. To be
+    /// called [while](crate::server::nested::lend) the request is handled.
     pub(crate) fn start(
         &self,
         context: ServerContext,
         payload: Payload,
         replier: Replier,
         running: &mut Option<Running>,
-    ) -> bool {
-        (self.start)(context, payload, replier, running)
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        (self.start)(context, payload, replier, running, cx)
     }
 
     /// The same method, started in another way.
@@ -221,25 +224,35 @@ where
     Fut: Future + Send + 'static,
 {
     let service = service.clone();
-    Box::new(move |context, payload, replier, running| {
+    Box::new(move |context, payload, replier, running, cx| {
         let handling = catch_unwind(AssertUnwindSafe(|| {
             let request = (method.request.open)(payload)?;
-            Ok(replier.within(|| handle(service.clone(), context, request, &replier)))
+            Ok(handle(service.clone(), context, request, &replier))
         }));
         match handling {
             Ok(Ok(handler)) => {
                 let handling = Handling::Running { handler, replier, method, answer };
-                match running {
-                    Some(running) => running.set(handling),
-                    None => *running = Some(ReusableBoxFuture::new(handling)),
-                }
-                return true;
+                return put(running, handling).poll(cx);
             }
             Ok(Err(error)) => replier.refuse_undecodable(&error),
             Err(panic) => replier.panicked(&*panic),
         }
-        false
+        Poll::Ready(())
     })
+}
+
+/// Puts a handler where the one before it has been.
+pub(crate) fn put(
+    place: &mut Option<Running>,
+    handling: impl Future<Output = ()> + Send + 'static,
+) -> &mut Running {
+    match place {
+        Some(running) => {
+            running.set(handling);
+            running
+        }
+        None => place.insert(ReusableBoxFuture::new(handling)),
+    }
 }
 
 pin_project! {

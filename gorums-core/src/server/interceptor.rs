@@ -4,22 +4,22 @@
 
 use std::any::{TypeId, type_name};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
-use tokio_util::sync::ReusableBoxFuture;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::method::CallType;
 use crate::payload::Payload;
 use crate::server::context::{ServerContext, Turn};
-use crate::server::handler::{Handler, Start};
+use crate::server::handler::{Handler, Running, Start, put};
 use crate::server::nested;
 use crate::server::replier::{Replier, panic_text};
 
@@ -328,11 +328,10 @@ struct Chain {
 pub(crate) fn intercepted(handler: Handler, interceptors: Interceptors) -> Handler {
     handler.wrap(|facts, start| {
         let chain = Arc::new(Chain { interceptors, facts, start });
-        Box::new(move |context, payload, replier, running| {
+        Box::new(move |context, payload, replier, running, cx| {
             let request = context.request().clone();
             let handling = chain.clone().run(context, payload.into_bytes(), replier);
-            *running = Some(ReusableBoxFuture::new(nested::scope(request, handling)));
-            true
+            put(running, nested::scope(request, handling)).poll(cx)
         })
     })
 }
@@ -357,11 +356,15 @@ impl Chain {
     async fn handle(&self, call: ServerCall) -> Result<Reply, Status> {
         let outcome = Arc::<Outcome>::default();
         let (payload, replier) = (Payload::Encoded(call.payload), call.replier.reporting_to(outcome.clone()));
-        let mut running = None;
-        (self.start)(call.context, payload, replier, &mut running);
-        if let Some(running) = running {
-            running.await;
-        }
+        let (mut start, mut running) = (Some((call.context, payload, replier)), None::<Running>);
+        poll_fn(|cx| match (start.take(), &mut running) {
+            (Some((context, payload, replier)), running) => {
+                (self.start)(context, payload, replier, running, cx)
+            }
+            (None, Some(running)) => running.poll(cx),
+            (None, None) => Poll::Ready(()),
+        })
+        .await;
         // A one-way handler that ends well says nothing.
         let payload = outcome.get().cloned().unwrap_or_else(|| Ok(Bytes::new()))?;
         Ok(Reply { payload, facts: call.facts })

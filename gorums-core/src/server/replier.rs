@@ -41,9 +41,9 @@ impl Replier {
         Self { outcome: None, ..self.clone() }
     }
 
-    /// Handles the request while `run` runs. Interceptors run within the request themselves, and so do handlers in them.
+    /// Handles the request while `run` runs.
     pub(crate) fn within<T>(&self, run: impl FnOnce() -> T) -> T {
-        if self.outcome.is_some() { run() } else { nested::within(&self.request, run) }
+        nested::within(&self.request, run)
     }
 
     fn session(&self) -> &Session {

@@ -262,7 +262,7 @@ impl Session {
 
 fn deliver(channel: &Channel, id: MessageId, incoming: Incoming) -> bool {
     let now = tokio::time::Instant::now();
-    let taken = channel.pool().pending().deliver(id, channel.ordinal(), incoming, now);
+    let taken = channel.pool().pending().deliver(id, channel.ordinal(), incoming, now).is_ok();
     if !taken {
         channel.counters().late_reply();
     }

@@ -140,11 +140,20 @@ const MAX_STATUS: usize = 64 << 10;
 pub(crate) struct Outline<'a> {
     pub(crate) id: u64,
     pub(crate) method: &'a str,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) timeout: Option<timeout::Text>,
     pub(crate) metadata: Option<&'a MetadataMap>,
 }
 
 impl<'a> Outline<'a> {
+    pub(crate) fn request(
+        id: u64,
+        method: &'a str,
+        timeout: Option<Duration>,
+        metadata: Option<&'a MetadataMap>,
+    ) -> Self {
+        Self { id, method, timeout: timeout.map(timeout::format), metadata }
+    }
+
     pub(crate) fn reply(id: u64, method: &'a str) -> Self {
         Self { id, method, timeout: None, metadata: None }
     }
@@ -154,7 +163,7 @@ impl<'a> Outline<'a> {
         let varint = |value: u64| prost::encoding::encoded_len_varint(value);
         let id = if self.id == 0 { 0 } else { 1 + varint(self.id) };
         let timeout =
-            self.timeout.map_or(0, |timeout| entry_len(timeout::TIMEOUT.len(), timeout::format(timeout).1));
+            self.timeout.map_or(0, |timeout| entry_len(timeout::TIMEOUT.len(), timeout.as_bytes().len()));
         let entries = self.metadata.iter().flat_map(|metadata| metadata.iter()).map(|entry| match entry {
             KeyAndValueRef::Ascii(key, value) => entry_len(key.as_str().len(), value.as_bytes().len()),
             KeyAndValueRef::Binary(key, value) => {
@@ -172,10 +181,8 @@ pub(crate) fn encode(
     payload_len: usize,
     payload: impl FnOnce(&mut BytesMut),
 ) {
-    let start = begin(buf, outline, payload_len + 10);
+    let start = begin(buf, outline, Some((0x2a, payload_len)).filter(|_| payload_len > 0));
     if payload_len > 0 {
-        buf.put_u8(0x2a);
-        put_varint(buf, payload_len as u64);
         payload(buf);
     }
     finish(buf, start);
@@ -183,27 +190,105 @@ pub(crate) fn encode(
 
 /// Appends an error reply, or the end of a streaming call, with its prefix to `buf`.
 pub(crate) fn encode_status(buf: &mut BytesMut, id: u64, method: &str, status: &RpcStatus) {
-    let start = begin(buf, &Outline::reply(id, method), status.encoded_len() + 10);
-    buf.put_u8(0x1a);
-    put_varint(buf, status.encoded_len() as u64);
+    let start = begin(buf, &Outline::reply(id, method), Some((0x1a, status.encoded_len())));
     status.encode_raw(buf);
     finish(buf, start);
 }
 
-fn begin(buf: &mut BytesMut, outline: &Outline<'_>, room: usize) -> usize {
+/// Writes all of a message that is in front of the content of its last field, which has this key and length.
+fn begin(buf: &mut BytesMut, outline: &Outline<'_>, last: Option<(u8, usize)>) -> usize {
     let start = buf.len();
-    buf.reserve(PREFIX + 10 + 10 + outline.method.len() + room);
-    buf.put_bytes(0, PREFIX);
+    buf.reserve(2 * Head::FIELDS + outline.method.len() + last.map_or(0, |(_, len)| len));
+    let mut head = Head::new();
     if outline.id != 0 {
-        buf.put_u8(0x08);
-        put_varint(buf, outline.id);
+        head.byte(0x08);
+        head.varint(outline.id);
     }
-    put_field(buf, 0x12, outline.method.as_bytes());
+    if !outline.method.is_empty() {
+        head.byte(0x12);
+        head.varint(outline.method.len() as u64);
+        head.long(outline.method.as_bytes(), buf);
+    }
     if let Some(timeout) = outline.timeout {
-        let (digits, len) = timeout::format(timeout);
-        put_entry(buf, timeout::TIMEOUT.as_bytes(), &digits[..len]);
+        head.bytes(&timeout_entry(timeout.as_bytes().len()));
+        head.bytes(timeout.as_bytes());
     }
-    for entry in outline.metadata.iter().flat_map(|metadata| metadata.iter()) {
+    if let Some(metadata) = outline.metadata {
+        head.flush(buf);
+        put_metadata(buf, metadata);
+    }
+    if let Some((key, len)) = last {
+        head.byte(key);
+        head.varint(len as u64);
+    }
+    head.flush(buf);
+    start
+}
+
+/// The entry of a deadline, up to its digits and their unit, which are so many.
+fn timeout_entry(digits: usize) -> [u8; 18] {
+    let mut entry = *b"\x22\x00\x0a\x0cgrpc-timeout\x12\x00";
+    (entry[1], entry[17]) = (16 + digits as u8, digits as u8);
+    entry
+}
+
+/// The short fields of a message, gathered to be appended at once.
+struct Head {
+    bytes: [u8; Head::FIELDS + Head::NAME],
+    len: usize,
+}
+
+impl Head {
+    /// Room for all fields but the method's name: prefix, id, deadline, and lengths.
+    const FIELDS: usize = 72;
+    /// Room for a name of usual length.
+    const NAME: usize = 56;
+
+    /// A prefix, of which the length is not known yet.
+    fn new() -> Self {
+        Self { bytes: [0; Self::FIELDS + Self::NAME], len: PREFIX }
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..][..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Adds bytes for which there may not be room.
+    #[inline]
+    fn long(&mut self, bytes: &[u8], buf: &mut BytesMut) {
+        if bytes.len() <= Self::NAME {
+            return self.bytes(bytes);
+        }
+        self.flush(buf);
+        buf.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn flush(&mut self, buf: &mut BytesMut) {
+        buf.extend_from_slice(&self.bytes[..self.len]);
+        self.len = 0;
+    }
+}
+
+fn put_metadata(buf: &mut BytesMut, metadata: &MetadataMap) {
+    for entry in metadata.iter() {
         match entry {
             KeyAndValueRef::Ascii(key, value) => put_entry(buf, key.as_str().as_bytes(), value.as_bytes()),
             KeyAndValueRef::Binary(key, value) => {
@@ -211,7 +296,6 @@ fn begin(buf: &mut BytesMut, outline: &Outline<'_>, room: usize) -> usize {
             }
         }
     }
-    start
 }
 
 fn finish(buf: &mut BytesMut, start: usize) {

@@ -5,11 +5,25 @@ use std::time::Duration;
 /// The key of the entry, as of gRPC's header.
 pub(crate) const TIMEOUT: &str = "grpc-timeout";
 
-const MAX_DIGITS: u128 = 99_999_999;
+const MAX_DIGITS: u64 = 99_999_999;
+
+/// A timeout as it is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Text {
+    bytes: [u8; 9],
+    len: u8,
+}
+
+impl Text {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
 
 /// Microseconds if they fit, else milliseconds, else seconds; rounded up, so that no time is never meant.
-pub(crate) fn format(timeout: Duration) -> ([u8; 9], usize) {
-    let micros = timeout.as_nanos().div_ceil(1_000);
+pub(crate) fn format(timeout: Duration) -> Text {
+    let (secs, nanos) = (timeout.as_secs(), u64::from(timeout.subsec_nanos()));
+    let micros = secs.saturating_mul(1_000_000).saturating_add(nanos.div_ceil(1_000));
     let (value, unit) = if micros <= MAX_DIGITS {
         (micros, b'u')
     } else if micros.div_ceil(1_000) <= MAX_DIGITS {
@@ -17,24 +31,31 @@ pub(crate) fn format(timeout: Duration) -> ([u8; 9], usize) {
     } else {
         (micros.div_ceil(1_000_000).min(MAX_DIGITS), b'S')
     };
-    let mut text = [0; 9];
+    let mut bytes = [0; 9];
     let mut digits = value as u32;
     let len = digits.checked_ilog10().unwrap_or(0) as usize + 1;
-    for digit in text[..len].iter_mut().rev() {
+    for digit in bytes[..len].iter_mut().rev() {
         *digit = b'0' + (digits % 10) as u8;
         digits /= 10;
     }
-    text[len] = unit;
-    (text, len + 1)
+    bytes[len] = unit;
+    Text { bytes, len: len as u8 + 1 }
 }
 
 /// `None` for what is not a timeout.
 pub(crate) fn parse(text: &[u8]) -> Option<Duration> {
     let (unit, digits) = text.split_last()?;
-    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > 8 {
         return None;
     }
-    let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+    let mut value = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
     match unit {
         b'n' => Some(Duration::from_nanos(value)),
         b'u' => Some(Duration::from_micros(value)),
@@ -52,8 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(timeout: Duration) -> String {
-        let (text, len) = format(timeout);
-        String::from_utf8(text[..len].to_vec()).unwrap()
+        String::from_utf8(format(timeout).as_bytes().to_vec()).unwrap()
     }
 
     #[test]

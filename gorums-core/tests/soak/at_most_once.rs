@@ -105,7 +105,7 @@ async fn increments(transport: Transport, batches: u64) {
 /// Cuts the connections now and then, and once in a while for long enough for the node to be known as down.
 async fn reset_at_random(faults: Faults) {
     loop {
-        let pause = MS.mul_f64(rand::rng().random_range(0.0..3.0));
+        let pause = MS.mul_f64(rand::rng().random_range(0.0..1.0));
         sleep(pause).await;
         faults.reset();
         if rand::rng().random_ratio(1, 10) {

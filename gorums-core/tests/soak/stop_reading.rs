@@ -37,7 +37,7 @@ const ALLOCATOR: u64 = 16 << 20;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_stops_reading_costs_a_bounded_queue_and_nobody_else() {
     let _alone = alone().await;
-    let (block, blocks, at_most) = length((100 * MS, 12, 60), (SECOND, 60, 60));
+    let (block, blocks, at_most) = length((100 * MS, 12, 120), (SECOND, 60, 60));
     let never = 3_600 * SECOND;
     let (mut cluster, _) = over_tcp_with(5, move || Server::builder().keepalive(never, never)).await;
     let all = cluster.configure(|builder| builder.keepalive(never, never)).unwrap();

@@ -133,6 +133,8 @@ pub(crate) struct Outgoing {
     pub(crate) wait_for_ready: bool,
     /// Was sent before, on a stream that broke.
     pub(crate) sent_before: bool,
+    /// Its place among all that the queue has ever taken; 0 as long as it has none.
+    pub(crate) place: u64,
 }
 
 impl Outgoing {

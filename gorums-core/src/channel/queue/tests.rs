@@ -15,6 +15,7 @@ fn request(id: u64, len: usize) -> Outgoing {
         idempotent: false,
         wait_for_ready: false,
         sent_before: false,
+        place: 0,
     }
 }
 
@@ -66,7 +67,7 @@ fn what_nobody_waits_for_any_longer_gives_way() {
     for id in 1..=3 {
         queue.push(&mut Outgoing { awaits: Awaits::Reply, ..request(id, 1) }, Instant::now());
     }
-    queue.leave(MessageId::new(Initiator::Client, 2));
+    queue.leave(MessageId::new(Initiator::Client, 2), 2);
     assert!(matches!(queue.push(&mut request(4, 1), Instant::now()), Push::Queued(_)));
     assert!(matches!(
         queue.push(&mut request(5, 1), Instant::now()),
@@ -211,7 +212,11 @@ proptest! {
                 Step::Withdraw(id) => {
                     queue.withdraw(MessageId::new(Initiator::Client, id));
                 }
-                Step::Leave(id) => queue.leave(MessageId::new(Initiator::Client, id)),
+                Step::Leave(id) => {
+                    let id = MessageId::new(Initiator::Client, id);
+                    let place = queue.requests.iter().find(|request| request.id == id).map_or(0, |request| request.place);
+                    queue.leave(id, place);
+                }
                 Step::Down => drop(queue.go_down(None)),
                 Step::Up => queue.go_up(),
                 Step::Clear => drop(queue.clear()),

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Entry, Progress};
+use crate::node::Targets;
 
 /// When a call started.
 #[derive(Clone, Debug)]
@@ -31,18 +32,16 @@ impl Entry {
         self.started.later = Some(Vec::new());
         for &target in targets {
             self.progress[target] = Progress::Held;
-            self.targets.get(target).counters().call_settled();
         }
     }
 
     /// The request is about to be offered to a target from which it was held back. False if it was not.
     pub(crate) fn offered(&mut self, target: usize, now: Instant) -> bool {
         let held = self.progress(target) == Progress::Held;
-        if let (true, Some(later)) = (held, &mut self.started.later) {
+        let ordinal = self.target(target).map(|node| node.channel().ordinal());
+        if let (true, Some(ordinal), Some(later)) = (held, ordinal, &mut self.started.later) {
             self.progress[target] = Progress::Queued;
-            let node = self.targets.get(target);
-            node.counters().call_opened();
-            later.push((node.channel().ordinal(), now));
+            later.push((ordinal, now));
         }
         held
     }
@@ -51,19 +50,15 @@ impl Entry {
         self.started.later.is_some()
     }
 
-    pub(super) fn started_at(&self, target: usize) -> Instant {
-        self.started.of(self.targets.get(target).channel().ordinal())
-    }
-
     /// Nobody waits any longer. If a staged call had to ask others, then those that have not answered by now are at least
     /// as slow as that: without this, a node that hangs would be taken for as fast as it once was.
     pub(crate) fn measure_unanswered(&self, now: Instant) {
         if self.started.later.as_ref().is_none_or(Vec::is_empty) {
             return;
         }
-        for (target, node) in self.targets.iter().enumerate() {
-            if !matches!(self.progress(target), Progress::Settled | Progress::Held) {
-                node.counters().took_at_least(now - self.started_at(target));
+        for (target, node) in self.targets.iter().flat_map(Targets::iter).enumerate() {
+            if self.owes(target) {
+                node.counters().took_at_least(now - self.started.of(node.channel().ordinal()));
             }
         }
     }
@@ -84,32 +79,31 @@ mod tests {
 
     /// A call to three nodes, of which the last two are asked later.
     fn staged(start: Instant) -> Entry {
-        let nodes = Node::detached(3);
-        let mut entry = Entry::new(Targets::Many(nodes.members().clone()), Mode::Each, start);
+        let mut entry = Entry::vacant();
+        entry.begin(Targets::Many(Node::detached(3).members().clone()), Mode::Each, start);
         entry.hold(&[1, 2]);
         entry
     }
 
-    fn pending(entry: &Entry) -> Vec<usize> {
-        entry.targets.iter().map(Node::pending).collect()
+    fn owed(entry: &Entry) -> [bool; 3] {
+        [0, 1, 2].map(|target| entry.owes(target))
     }
 
-    fn latencies(entry: &Entry) -> Vec<Option<Duration>> {
-        entry.targets.iter().map(Node::latency).collect()
+    fn latencies(entry: &Entry) -> [Option<Duration>; 3] {
+        [0, 1, 2].map(|target| entry.target(target).unwrap().latency())
     }
 
     #[test]
     fn a_node_owes_nothing_before_it_is_asked() {
         let start = Instant::now();
         let mut entry = staged(start);
-        assert_eq!(pending(&entry), [1, 0, 0]);
+        assert_eq!(owed(&entry), [true, false, false]);
         let fault = Fault::unsent(NodeErrorKind::Closed, None);
         assert!(!entry.fail(1, fault).taken && !entry.sent(1, 1).taken);
         assert!(entry.offered(1, start) && !entry.offered(1, start) && !entry.offered(0, start));
-        assert_eq!(pending(&entry), [1, 1, 0]);
-        let targets = entry.targets.clone();
-        drop(entry);
-        assert_eq!(targets.iter().map(Node::pending).collect::<Vec<_>>(), [0; 3]);
+        assert_eq!(owed(&entry), [true, true, false]);
+        let _ = entry.clear();
+        assert_eq!(owed(&entry), [false; 3]);
     }
 
     #[test]
@@ -130,7 +124,7 @@ mod tests {
         entry.measure_unanswered(start + 50 * MS);
         assert_eq!(latencies(&entry), [None; 3], "nobody was asked in its stead");
         assert!(entry.offered(1, start + 40 * MS));
-        entry.targets.get(1).counters().replied_after(20 * MS);
+        entry.target(1).unwrap().counters().replied_after(20 * MS);
         entry.measure_unanswered(start + 50 * MS);
         assert_eq!(latencies(&entry), [Some(50 * MS), Some(20 * MS), None], "20 ms may still be right");
     }

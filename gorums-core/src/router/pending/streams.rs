@@ -8,13 +8,13 @@ use super::*;
 use crate::error::NodeErrorKind;
 use crate::router::entry::{MailboxOverflow, Mode};
 
-fn entry(mode: Mode) -> Entry {
-    let nodes = crate::Node::detached(1);
-    Entry::new(crate::node::Targets::Many(nodes.members().clone()), mode, Instant::now())
+fn register(table: &PendingTable, mode: Mode) -> MessageId {
+    let targets = crate::node::Targets::Many(crate::Node::detached(1).members().clone());
+    table.register(|entry| entry.begin(targets, mode, Instant::now())).unwrap()
 }
 
 fn reply(table: &PendingTable, id: MessageId) -> bool {
-    table.deliver(id, 0, Incoming::Reply(Payload::default()), Instant::now())
+    table.deliver(id, 0, Incoming::Reply(Payload::default()), Instant::now()).is_ok()
 }
 
 fn lost() -> Fault {
@@ -28,7 +28,7 @@ fn lost() -> Fault {
 #[test]
 fn a_stream_that_broke_does_not_touch_what_has_left_it() {
     let table = PendingTable::new(Initiator::Client);
-    let [waits, resent, new] = [(); 3].map(|()| table.register(entry(Mode::Each)).unwrap());
+    let [waits, resent, new] = [(); 3].map(|()| register(&table, Mode::Each));
     for id in [waits, resent] {
         assert!(table.sent(id, 0, 1) && table.requeued(id, 0));
     }
@@ -46,11 +46,11 @@ fn a_stream_that_broke_does_not_touch_what_has_left_it() {
 #[test]
 fn a_call_that_is_given_up_late_keeps_no_other_from_its_end() {
     let table = PendingTable::new(Initiator::Client);
-    let [cancelled, other] = [(); 2].map(|()| table.register(entry(Mode::Each)).unwrap());
+    let [cancelled, other] = [(); 2].map(|()| register(&table, Mode::Each));
     assert!(table.sent(cancelled, 0, 1) && table.sent(other, 0, 1));
-    assert!(table.remove(cancelled).is_some());
+    assert!(table.end(cancelled, |_| ()).is_some());
     table.fail_sent(0, 1, &lost());
-    assert!(table.remove(cancelled).is_none());
+    assert!(table.end(cancelled, |_| ()).is_none());
     let Look::Replies(replies) = table.look(other, Waker::noop()) else { panic!("stranded") };
     assert!(matches!(&replies[0].result, Err(fault) if matches!(fault.kind, NodeErrorKind::ConnectionLost)));
 }
@@ -63,7 +63,7 @@ fn a_caller_that_goes_does_not_block_the_reader() {
     for overflow in [MailboxOverflow::Fail, MailboxOverflow::KeepNewest] {
         let table = PendingTable::new(Initiator::Client);
         for _ in 0..200 {
-            let id = table.register(entry(Mode::Streaming { limit: 1, overflow })).unwrap();
+            let id = register(&table, Mode::Streaming { limit: 1, overflow });
             assert!(table.sent(id, 0, 1));
             let (reads, gone) = (AtomicUsize::new(0), AtomicBool::new(false));
             std::thread::scope(|scope| {
@@ -78,7 +78,7 @@ fn a_caller_that_goes_does_not_block_the_reader() {
                 while reads.load(SeqCst) < 3 {
                     std::thread::yield_now();
                 }
-                assert!(table.remove(id).is_some());
+                assert!(table.end(id, |_| ()).is_some());
                 gone.store(true, SeqCst);
             });
         }

@@ -12,6 +12,8 @@ use crate::configuration::{Configuration, QuorumTarget};
 use crate::id::MessageId;
 use crate::method::{CallType, Method};
 use crate::node::Node;
+use crate::payload::Payload;
+use crate::router::entry::Incoming;
 
 const ASK: Method<String, String> = Method::prost("test.Ask", CallType::QuorumCall);
 const MS: Duration = Duration::from_millis(1);
@@ -58,9 +60,12 @@ async fn a_reply_that_comes_after_the_call_is_measured_from_when_its_node_was_as
     assert_eq!(got, [1, 2, 3]);
     advance(5 * MS).await;
     drop(call);
-    let started =
-        |node: &Node| nodes.pool().pending().started(id.unwrap(), node.channel().ordinal()).unwrap();
-    let asked: Vec<_> = nodes.iter().map(|node| started(node) - start).collect();
+    let asked = |node: &Node| {
+        let (id, reply) = (id.unwrap(), Incoming::Reply(Payload::default()));
+        let late = nodes.pool().pending().deliver(id, node.channel().ordinal(), reply, Instant::now());
+        late.unwrap_err().asked.unwrap() - start
+    };
+    let asked: Vec<_> = nodes.iter().map(asked).collect();
     assert_eq!(asked, [Duration::ZERO, 10 * MS, 10 * MS]);
     let latencies: Vec<_> = nodes.iter().map(|node| node.latency().unwrap()).collect();
     assert_eq!(latencies, [15 * MS, 5 * MS, 5 * MS], "as long as they were waited for");
