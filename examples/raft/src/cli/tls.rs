@@ -1,0 +1,47 @@
+//! TLS from files.
+
+use std::path::PathBuf;
+
+use gorums::{ClientTls, ConfigurationBuilder, ServerBuilder, ServerTls, TlsError};
+
+/// The certificates of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    /// Who signs the certificates of the others.
+    pub(crate) ca: PathBuf,
+    /// The own certificate and its key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl Tls {
+    fn client(&self) -> Result<ClientTls, TlsError> {
+        let tls = ClientTls::from_ca_file(&self.ca)?;
+        match &self.identity {
+            Some((certificate, key)) => tls.identity_files(certificate, key),
+            None => Ok(tls),
+        }
+    }
+
+    /// Lets a configuration connect over TLS.
+    pub(crate) fn connect(&self, builder: ConfigurationBuilder) -> Result<ConfigurationBuilder, TlsError> {
+        Ok(builder.tls(self.client()?))
+    }
+
+    /// Lets many configurations connect over TLS.
+    pub(crate) fn connector(
+        &self,
+    ) -> Result<impl Fn(ConfigurationBuilder) -> ConfigurationBuilder + Send + Sync + 'static, TlsError> {
+        let tls = self.client()?;
+        Ok(move |builder: ConfigurationBuilder| builder.tls(tls.clone()))
+    }
+
+    /// Lets a server take only clients with a certificate of the CA.
+    pub(crate) fn accept(&self, builder: ServerBuilder) -> Result<ServerBuilder, TlsError> {
+        match &self.identity {
+            Some((certificate, key)) => {
+                Ok(builder.tls(ServerTls::from_files(certificate, key)?.client_ca_file(&self.ca)?))
+            }
+            None => Ok(builder),
+        }
+    }
+}
