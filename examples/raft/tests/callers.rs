@@ -67,6 +67,39 @@ async fn one_of_a_batch_is_cancelled_and_the_others_are_not() {
     cluster.finish().await;
 }
 
+/// A write that the leader has put into its log before it vanishes may take effect, although the attempts after it say that
+/// nobody leads.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_attempt_may_have_done_is_not_forgotten() {
+    let mut cluster = Cluster::builder(3).start().await;
+    let leader = cluster.leader().await;
+    let [asked, third]: [_; 2] =
+        (1..=3).filter(|other| *other != leader).collect::<Vec<_>>().try_into().unwrap();
+    // The leader cannot commit, and without it nobody is elected.
+    for (from, to) in [(leader, asked), (leader, third), (asked, third), (third, asked)] {
+        cluster.links().link(from, to).unwrap().set_both(Traffic::Hold);
+    }
+    let (node, first) = (cluster.node(asked).clone(), cluster.node(leader).clone());
+    let before = first.status().last_index;
+    let deadline = Instant::now() + 3 * SECOND;
+    let write = tokio::spawn(async move { node.write(put("k".into()), Some(deadline)).await });
+    let proposed = async {
+        while first.status().last_index == before {
+            sleep(MS).await;
+        }
+    };
+    timeout(SECOND, proposed).await.unwrap();
+    drop(first);
+    cluster.kill(leader).await;
+    let error = write.await.unwrap().unwrap_err();
+    assert!(Instant::now() + 100 * MS >= deadline, "it was tried again until the deadline");
+    assert!(matches!(error, Error::OutcomeUnknown), "{error:?}");
+    for (from, to) in [(asked, third), (third, asked)] {
+        cluster.links().link(from, to).unwrap().set_both(Traffic::Forward);
+    }
+    cluster.finish().await;
+}
+
 /// A read that shares a round with others and is given up.
 #[tokio::test(start_paused = true)]
 async fn one_read_of_a_round_is_cancelled_and_the_others_are_not() {

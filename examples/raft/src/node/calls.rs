@@ -197,7 +197,7 @@ impl Node {
             let request = GetRequest { routing: Routing::Redirect.into(), ..request.clone() };
             node.get(request).timeout(time).send()
         };
-        self.route(routing, deadline, here, there).await
+        self.route(routing, deadline, &mut false, here, there).await
     }
 
     /// Executes a write, here or on the leader. Ends at the deadline, after 5 s if there is none, unless the options say
@@ -225,18 +225,25 @@ impl Node {
             }
         };
         let there = |node: gorums::Node, time| write.send(session, &node, time);
-        let written = self.route(write.routing, deadline, here, there).await?;
+        let mut ambiguous = false;
+        let written = self.route(write.routing, deadline, &mut ambiguous, here, there).await;
+        // That an earlier attempt may have taken effect holds whatever the last one came to.
+        let written = written.map_err(|error| {
+            if ambiguous && !error.is_ambiguous() { Error::OutcomeUnknown } else { error }
+        })?;
         if write.session.is_none() {
             self.inner.sessions.done(session);
         }
         Ok(written)
     }
 
-    /// Does something here or there, wherever the leader is, and again as long as that helps and there is time.
+    /// Does something here or there, wherever the leader is, and again as long as that helps and there is time. Notes whether
+    /// an attempt that failed may have taken effect.
     async fn route<T, H>(
         &self,
         routing: Routing,
         deadline: Instant,
+        ambiguous: &mut bool,
         here: impl Fn() -> H + Send + Sync,
         there: impl Fn(gorums::Node, Duration) -> RpcFuture<T> + Send + Sync,
     ) -> Result<T, Error>
@@ -264,6 +271,7 @@ impl Node {
                     None => continue,
                 },
             };
+            *ambiguous |= error.is_ambiguous();
             forwarder.again(error, deadline).await.map_err(|error| self.hinted(error))?;
         }
     }
