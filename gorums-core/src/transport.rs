@@ -142,7 +142,8 @@ pub(crate) struct Opening<'a> {
 /// A node stream, and the connection that it is on.
 pub(crate) struct Opened {
     pub(crate) duplex: Duplex,
-    pub(crate) connection: ClientConnection,
+    /// Boxed, as it is large and moves through the futures of dialling and running, each of which would have room for it.
+    pub(crate) connection: Box<ClientConnection>,
     pub(crate) activity: Activity,
     pub(crate) certificates: Option<PeerCertificates>,
 }
@@ -176,7 +177,8 @@ pub(crate) async fn open(io: BoxedIo, opening: Opening<'_>) -> Result<Opened, Tr
         announced.insert(wire::NODE_ID, claim);
     }
     let (response, sink) = client.send_request(request, false)?;
-    Ok(Opened { duplex: Duplex::opened(sink, response), connection, activity, certificates })
+    let duplex = Duplex::opened(sink, response);
+    Ok(Opened { duplex, connection: Box::new(connection), activity, certificates })
 }
 
 const USER_AGENT: &str = concat!("gorums-rust/", env!("CARGO_PKG_VERSION"));

@@ -90,7 +90,10 @@ impl Outbound {
                 biased;
                 // Boxed, so that what it takes is free again when it is done.
                 connected = Box::pin(self.connect()) => match connected {
-                    Ok(connected) => self.stream(connected).await,
+                    Ok(connected) => {
+                        let stream = self.start(connected);
+                        self.stream(stream).await
+                    }
                     Err(error) => End::Lost(error),
                 },
                 () = gone(&channel) => End::Closed,
@@ -146,8 +149,8 @@ impl Outbound {
         timeout(limit, dial).await.map_err(|_| TransportError::ConnectTimeout(limit))?
     }
 
-    /// Runs a stream to its end.
-    async fn stream(&mut self, opened: Opened) -> End {
+    /// Boxed, as it is large, and several futures have room for it otherwise.
+    fn start(&mut self, opened: Opened) -> Box<Stream> {
         let Opened { duplex, mut connection, activity, certificates } = opened;
         self.epoch = self.link.connected(Instant::now());
         self.channel.counters().connected();
@@ -158,14 +161,18 @@ impl Outbound {
         let dispatcher = self.handling.as_ref().map(|handling| handling.dispatcher(certificates));
         let router = MessageRouter::new(self.channel.clone(), Initiator::Client, dispatcher);
         let driver = Driver::new(duplex, self.channel.clone(), self.epoch, router).hold();
-        let mut stream = Stream {
+        Box::new(Stream {
             parts: Parts::new(),
             driver,
             connection,
             keepalive,
             channel: self.channel.clone(),
             up: false,
-        };
+        })
+    }
+
+    /// Runs a stream to its end.
+    async fn stream(&mut self, mut stream: Box<Stream>) -> End {
         let closing = self.channel.pool().closing().clone();
         let end = {
             let run = poll_fn(|cx| stream.poll(cx));
@@ -249,7 +256,7 @@ impl Outbound {
 struct Stream {
     parts: Parts<3>,
     driver: Driver,
-    connection: ClientConnection,
+    connection: Box<ClientConnection>,
     keepalive: Option<Keepalive>,
     channel: Arc<Channel>,
     /// The peer is known to be there.

@@ -148,11 +148,12 @@ fn accept_stream(
         stream.run(server.clone()).left_future()
     } else {
         let server = server.clone();
-        let asked = async move {
+        // Boxed, so that streams of servers without hooks have no room for it.
+        let asked = Box::pin(async move {
             if let Some(stream) = opening.ask(&server).await {
                 stream.run(server).await;
             }
-        };
+        });
         asked.right_future()
     };
     server.tasks.spawn_stream(streams.track_future(stream));

@@ -15,7 +15,8 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A connection, and who is at its other end.
 pub(super) struct Accepted {
-    pub(super) connection: ServerConnection,
+    /// Boxed, as it is large and moves through several futures, each of which would have room for it.
+    pub(super) connection: Box<ServerConnection>,
     pub(super) activity: Activity,
     pub(super) certificates: Option<PeerCertificates>,
 }
@@ -50,7 +51,7 @@ pub(super) async fn accept(server: &Shared, io: BoxedIo) -> Result<Accepted, Ref
     let accepting = transport::accept(io, server.options.max_streams, options.max_metadata_size);
     let connection = timeout_at(end, accepting).await.map_err(late).and_then(|accepted| accepted);
     let connection = connection.map_err(refused)?;
-    Ok(Accepted { connection, activity, certificates })
+    Ok(Accepted { connection: Box::new(connection), activity, certificates })
 }
 
 /// Lets the client read the last that was written: closing a socket that holds unread bytes would tear that away.
