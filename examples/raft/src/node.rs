@@ -9,7 +9,6 @@ mod membership;
 mod meters;
 mod proposals;
 mod reads;
-mod recovery;
 mod routines;
 mod status;
 
@@ -62,7 +61,6 @@ struct Inner {
     stage: Stage,
     peers: Arc<Peers>,
     leadership: watch::Receiver<Leadership>,
-    recovered: watch::Receiver<bool>,
     proposals: Proposals,
     reads: ReadRounds,
     forwarder: Forwarder,
@@ -92,7 +90,7 @@ impl Node {
         let config = config(&options).validate().map_err(|error| Error::Invalid(error.to_string()))?;
         let storage = if options.has(Defect::UnsyncedLog) { storage.unsynced() } else { storage };
         let (log, machine) = storage.open(options.id, Arc::new(application))?;
-        let (reader, stage, end) = (machine.reader(), machine.stage(), log.end());
+        let (reader, stage) = (machine.reader(), machine.stage());
         let connect: Connect = Arc::new(connect);
         let peers = Arc::new(Peers::new(connect, options.heartbeat_interval));
         let serial = options.has(Defect::SerialSends);
@@ -102,7 +100,6 @@ impl Node {
         let raft = raft.map_err(|fatal| Error::Stopped(fatal.to_string()))?;
 
         let (observed, leadership) = watch::channel(Leadership::Following { leader: None, term: 0 });
-        let (recovery, recovered) = watch::channel(false);
         let inner = Arc::new(Inner {
             calls: Semaphore::new(options.max_calls.max(1)),
             forwarder: Forwarder::new(peers.clone(), leadership.clone()),
@@ -118,11 +115,9 @@ impl Node {
             stage,
             peers,
             leadership,
-            recovered,
         });
         let node = Self { inner };
         node.spawn_parts(observed);
-        node.spawn(recovery::observe(node.inner.raft.clone(), end, recovery));
         Ok(node)
     }
 
@@ -240,6 +235,9 @@ fn config(options: &Options) -> Config {
         replication_lag_threshold: options.compact_every.saturating_add(options.keep_entries),
         // A node that was cut off does not disturb the others when it is back.
         enable_pre_vote: Some(true),
+        // Leading on without an election, as the engine would let a leader that was restarted, loses writes: those that the
+        // followers had on disk, and so were committed and acknowledged, before this node had.
+        enable_leader_restore: Some(false),
         backoff: "50ms 100ms 200ms ..1s".to_owned(),
         ..Config::default()
     }

@@ -84,6 +84,14 @@ impl Storage {
         Ok(Self { log, state, inline: true, synced: true })
     }
 
+    /// Reads and writes in threads of their own, as on disks that take time.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn with_threads(mut self) -> Self {
+        self.inline = false;
+        self
+    }
+
     /// Acknowledges before the log is synced: a defect.
     pub(crate) fn unsynced(mut self) -> Self {
         self.synced = false;

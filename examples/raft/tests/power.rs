@@ -103,3 +103,21 @@ async fn a_log_that_is_not_synced_is_caught() {
     let lost = fail(3, 7, Some(Defect::UnsyncedLog)).await.unwrap_err();
     report("power failures without syncs", &lost);
 }
+
+/// Two followers are a majority: an entry may be committed, and its write acknowledged, before it is on the disk of the leader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_the_followers_have_on_disk_survives_the_leader() {
+    let mut cluster = Cluster::builder(3).threads().start().await;
+    let client = cluster.client();
+    client.put("k1", "1").await.unwrap();
+    cluster.log_disk(cluster.leader().await).hold_syncs();
+    client.put("k1", "2").await.unwrap();
+    for id in 1..=3 {
+        cluster.kill(id).await;
+    }
+    for id in 1..=3 {
+        cluster.start(id).await;
+    }
+    assert_eq!(number(&cluster.client(), 1).await.unwrap(), 2);
+    cluster.finish().await;
+}

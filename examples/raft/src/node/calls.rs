@@ -83,10 +83,6 @@ impl Node {
                 return Ok(());
             }
             self.leads()?;
-            let mut recovered = self.inner.recovered.clone();
-            if recovered.wait_for(|recovered| *recovered).await.is_err() {
-                return Err(Error::Stopped("the node has stopped".into()));
-            }
             let index = match consistency {
                 _ if self.inner.options.has(Defect::ReadsWithoutReadIndex) => return self.leads(),
                 Consistency::Lease => reads::lease_index(&self.inner.raft).await?,

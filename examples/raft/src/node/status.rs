@@ -46,11 +46,10 @@ impl Node {
         }
     }
 
-    /// Whether the node takes part: it knows the leader, and leads for certain if that is itself, and has
-    /// caught up with what it knew before it was restarted.
+    /// Whether the node takes part: it knows the leader, and leads for certain if that is itself.
     pub fn is_ready(&self) -> bool {
         match &*self.inner.leadership.borrow() {
-            Leadership::Leading { .. } => *self.inner.recovered.borrow(),
+            Leadership::Leading { .. } => true,
             Leadership::Following { leader, .. } => leader.is_some(),
             Leadership::Unconfirmed { .. } => false,
         }

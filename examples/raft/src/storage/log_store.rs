@@ -49,11 +49,6 @@ impl LogStore {
         Ok(Self { shared, jobs })
     }
 
-    /// The index of the last entry.
-    pub(crate) fn end(&self) -> Option<u64> {
-        self.shared.tail().last.map(|id| id.index())
-    }
-
     async fn submit(&self, job: Job) -> io::Result<()> {
         let Some(jobs) = &self.jobs else {
             self.shared.perform(vec![job]);

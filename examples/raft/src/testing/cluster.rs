@@ -29,6 +29,7 @@ pub struct ClusterBuilder {
     adjust: Adjust,
     server: AdjustServer,
     seed: u64,
+    threads: bool,
 }
 
 /// Nodes in this process, on disks in memory and with links between them that can be faulty. With Tokio's paused clock,
@@ -43,6 +44,7 @@ pub struct Cluster {
     adjust: Adjust,
     server: AdjustServer,
     seed: u64,
+    threads: bool,
 }
 
 struct Running {
@@ -73,6 +75,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Lets disks be used by threads, as those of processes are, so that they may take time. Not with a paused clock.
+    pub fn threads(mut self) -> Self {
+        self.threads = true;
+        self
+    }
+
     /// What chance is drawn from.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -81,11 +89,12 @@ impl ClusterBuilder {
 
     /// Starts all nodes and waits until one of them leads.
     pub async fn start(self) -> Cluster {
-        let Self { size, spare, adjust, server, seed } = self;
+        let Self { size, spare, adjust, server, seed, threads } = self;
         let links = Links::new(size + spare);
         let disks = (1..=size + spare).map(|id| (id, <(Disk, Disk)>::default())).collect();
         let first = (1..=size).map(|id| (id, Links::address(id))).collect();
-        let mut cluster = Cluster { links, disks, running: BTreeMap::new(), first, adjust, server, seed };
+        let running = BTreeMap::new();
+        let mut cluster = Cluster { links, disks, running, first, adjust, server, seed, threads };
         for id in 1..=size {
             cluster.start(id).await;
         }
@@ -106,6 +115,7 @@ impl Cluster {
             adjust: Box::new(|options| options),
             server: Box::new(|_, server| server),
             seed: 1,
+            threads: false,
         }
     }
 
@@ -113,6 +123,7 @@ impl Cluster {
     pub async fn start(&mut self, id: Id) -> Node {
         let (log, state) = &self.disks[&id];
         let storage = Storage::on(log.backend(), state.backend()).expect("the disks are good");
+        let storage = if self.threads { storage.with_threads() } else { storage };
         let mut options = Options::new(id, Links::address(id));
         options.seed = self.seed.wrapping_mul(1_000).wrapping_add(id.into());
         let (links, seed) = (self.links.clone(), options.seed);
@@ -147,6 +158,11 @@ impl Cluster {
         serving.abort();
         let _ = serving.await;
         node.shutdown().await;
+    }
+
+    /// The disk with the log of a node.
+    pub fn log_disk(&self, id: Id) -> &Disk {
+        &self.disks[&id].0
     }
 
     /// A node that runs.

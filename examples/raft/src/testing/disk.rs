@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
@@ -10,6 +10,7 @@ use redb::StorageBackend;
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     state: Arc<Mutex<State>>,
+    changed: Arc<Condvar>,
 }
 
 #[derive(Default)]
@@ -21,6 +22,8 @@ struct State {
     /// Grows when power is lost: whoever used the disk before has lost it.
     boots: u64,
     syncs: u64,
+    /// Syncs do not end.
+    held: bool,
 }
 
 impl Disk {
@@ -47,6 +50,14 @@ impl Disk {
         }
         data.resize(*synced_len, 0);
         *boots += 1;
+        state.held = false;
+        self.changed.notify_all();
+    }
+
+    /// Lets no sync end from now on until power is lost. Whoever syncs is blocked: the storage has to use
+    /// [threads](crate::Storage::with_threads).
+    pub fn hold_syncs(&self) {
+        self.state().held = true;
     }
 
     /// How often it was synced.
@@ -107,6 +118,8 @@ impl StorageBackend for DiskBackend {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        let held = |state: &mut State| state.held && state.boots == self.boot;
+        drop(self.disk.changed.wait_while(self.state()?, held).unwrap_or_else(PoisonError::into_inner));
         let mut state = self.state()?;
         state.undo.clear();
         state.synced_len = state.data.len();
