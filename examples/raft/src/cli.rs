@@ -5,20 +5,16 @@ mod bench;
 mod commands;
 mod config;
 mod failure;
-mod http;
 mod local;
-mod output;
-mod parse;
 mod prompt;
 mod serve;
 mod status;
-mod terminate;
-mod tls;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use raft::program::output;
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;

@@ -15,6 +15,7 @@ mod error;
 mod network;
 mod node;
 mod options;
+pub mod program;
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)]
 pub mod proto;
 mod service;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::cli::config::{Connection, Serve};
-use crate::cli::parse::{duration, node};
+use raft::program::parse::{duration, node};
 
 /// A replicated key-value store on Raft: nodes, a client, and tools.
 ///

@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval_at};
 use crate::cli::args::BenchOptions;
 use crate::cli::config::Connection;
 use crate::cli::failure::Failure;
-use crate::cli::output::{notice, result};
+use raft::program::output::{notice, result};
 
 /// What one of the callers saw: how long calls took, in microseconds, and how many failed.
 #[derive(Default)]

@@ -6,8 +6,8 @@ use raft::{Client, Consistency};
 
 use crate::cli::args::{ClientCommand, Freshness, MemberCommand};
 use crate::cli::failure::Failure;
-use crate::cli::output::result;
 use crate::cli::status;
+use raft::program::output::result;
 
 impl From<Freshness> for Consistency {
     fn from(freshness: Freshness) -> Self {

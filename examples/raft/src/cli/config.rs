@@ -8,8 +8,8 @@ use raft::Client;
 use serde::{Deserialize, Deserializer};
 
 use crate::cli::failure::Failure;
-use crate::cli::parse;
-use crate::cli::tls::Tls;
+use raft::program::Tls;
+use raft::program::parse;
 
 /// How to reach the cluster.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use crate::cli::args::LocalOptions;
 use crate::cli::config::Connection;
 use crate::cli::failure::Failure;
-use crate::cli::output::{notice, result};
 use crate::cli::prompt;
+use raft::program::output::{notice, result};
 
 /// How long a node may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(10);

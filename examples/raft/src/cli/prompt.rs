@@ -10,7 +10,7 @@ use crate::cli::args::ClientCommand;
 use crate::cli::commands;
 use crate::cli::failure::Failure;
 use crate::cli::local::Local;
-use crate::cli::output::notice;
+use raft::program::output::notice;
 
 /// A line of the prompt.
 #[derive(Debug, Parser)]

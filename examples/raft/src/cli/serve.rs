@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use gorums::{ConfigurationBuilder, Server};
+use raft::program::{http, output, terminate};
 use raft::{NoApplication, Node, Options, Storage};
 use tokio::net::TcpListener;
 
 use crate::cli::config::{Connection, Serve};
 use crate::cli::failure::Failure;
-use crate::cli::{http, output, terminate};
 
 /// Serves until the process is asked to stop, or the disk fails.
 pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCode, Failure> {
@@ -47,7 +47,7 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
     output::result(&format!("listening on {}", bound.local_addr()));
     let serving = tokio::spawn(bound.serve());
     if let Some(listener) = http {
-        tokio::spawn(http::serve(listener, node.clone()));
+        tokio::spawn(http::serve(listener, node.clone(), std::sync::Arc::new(String::new)));
     }
     if options.join.is_none() {
         node.initialize(connection.nodes.into_iter().collect()).await?;

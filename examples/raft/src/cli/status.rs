@@ -5,7 +5,7 @@ use raft::proto::{NodeStatus, PeerStatus};
 use raft::{Client, Error};
 
 use crate::cli::failure::Failure;
-use crate::cli::output::result;
+use raft::program::output::result;
 
 /// Prints a line for each node, and one for each peer of the leader.
 pub(crate) async fn print(client: &Client) {

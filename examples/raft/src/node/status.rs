@@ -46,6 +46,21 @@ impl Node {
         }
     }
 
+    /// Whether this node leads and a quorum has confirmed it within the election timeout, at this very moment. Unlike
+    /// [`leadership`](Self::leadership), which is told by a task, it holds on a process that was stopped and goes on. It
+    /// relies on clocks that run at about the same speed on all nodes.
+    pub fn is_confirmed(&self) -> bool {
+        let raft = self.inner.raft.metrics();
+        let metrics = raft.borrow_watched();
+        let leads =
+            metrics.state == ServerState::Leader && metrics.vote.committed && metrics.running_state.is_ok();
+        let timeout = self.inner.options.election_timeout;
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        leads
+            && (metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < timeout)
+                || voters.all(|id| id == self.id()))
+    }
+
     /// Whether the node takes part: it knows the leader, and leads for certain if that is itself.
     pub fn is_ready(&self) -> bool {
         match &*self.inner.leadership.borrow() {

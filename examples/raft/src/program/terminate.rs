@@ -8,7 +8,11 @@ use tokio::sync::oneshot;
 
 /// Resolves when the process is asked to stop: by SIGINT (Ctrl-C) or SIGTERM. They are caught from the time
 /// of the call on.
-pub(crate) fn requested() -> io::Result<impl Future<Output = ()>> {
+///
+/// # Errors
+///
+/// Signals cannot be caught.
+pub fn requested() -> io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -30,7 +34,7 @@ pub(crate) fn requested() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// Resolves when stdin closes, as it does when the process at its other end is gone, however that ended.
-pub(crate) async fn stdin_closed() {
+pub async fn stdin_closed() {
     let (closed, on_closed) = oneshot::channel();
     // A thread of its own: one of the runtime's would keep the runtime from ending.
     let reader = thread::Builder::new().name("stdin".to_owned()).spawn(move || {

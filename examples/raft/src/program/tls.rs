@@ -6,11 +6,11 @@ use gorums::{ClientTls, ConfigurationBuilder, ServerBuilder, ServerTls, TlsError
 
 /// The certificates of a process.
 #[derive(Clone, Debug)]
-pub(crate) struct Tls {
+pub struct Tls {
     /// Who signs the certificates of the others.
-    pub(crate) ca: PathBuf,
+    pub ca: PathBuf,
     /// The own certificate and its key.
-    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl Tls {
@@ -23,12 +23,20 @@ impl Tls {
     }
 
     /// Lets a configuration connect over TLS.
-    pub(crate) fn connect(&self, builder: ConfigurationBuilder) -> Result<ConfigurationBuilder, TlsError> {
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the files.
+    pub fn connect(&self, builder: ConfigurationBuilder) -> Result<ConfigurationBuilder, TlsError> {
         Ok(builder.tls(self.client()?))
     }
 
     /// Lets many configurations connect over TLS.
-    pub(crate) fn connector(
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the files.
+    pub fn connector(
         &self,
     ) -> Result<impl Fn(ConfigurationBuilder) -> ConfigurationBuilder + Send + Sync + 'static, TlsError> {
         let tls = self.client()?;
@@ -36,7 +44,11 @@ impl Tls {
     }
 
     /// Lets a server take only clients with a certificate of the CA.
-    pub(crate) fn accept(&self, builder: ServerBuilder) -> Result<ServerBuilder, TlsError> {
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the files.
+    pub fn accept(&self, builder: ServerBuilder) -> Result<ServerBuilder, TlsError> {
         match &self.identity {
             Some((certificate, key)) => {
                 Ok(builder.tls(ServerTls::from_files(certificate, key)?.client_ca_file(&self.ca)?))

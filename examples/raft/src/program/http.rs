@@ -11,10 +11,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use raft::Node;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+
+use crate::node::Node;
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -22,9 +23,12 @@ const CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// The metrics of an application on the node, in the text format of `OpenMetrics`, without its end mark.
+pub type MoreMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Answers `GET /health`, which is 200 on the leader alone; `GET /ready`, which is 200 while the node takes part; and
-/// `GET /metrics`.
-pub(crate) async fn serve(listener: TcpListener, node: Node) {
+/// `GET /metrics`, those of the node and those of the application. Until it is dropped.
+pub async fn serve(listener: TcpListener, node: Node, more: MoreMetrics) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(connection) = connections.clone().acquire_owned().await else { return };
@@ -37,10 +41,10 @@ pub(crate) async fn serve(listener: TcpListener, node: Node) {
                 continue;
             }
         };
-        let node = node.clone();
+        let (node, more) = (node.clone(), more.clone());
         tokio::spawn(async move {
             let answer = service_fn(|request| {
-                let response = answer(&node, &request);
+                let response = answer(&node, &more, &request);
                 async { Ok::<_, Infallible>(response) }
             });
             let mut server = http1::Builder::new();
@@ -53,7 +57,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Node) {
     }
 }
 
-fn answer(node: &Node, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(node: &Node, more: &MoreMetrics, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
     }
@@ -66,7 +70,7 @@ fn answer(node: &Node, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         "/ready" => said(node.is_ready(), "ready", "not ready"),
         "/metrics" => match node.metrics() {
             Ok(metrics) => {
-                let mut response = text(StatusCode::OK, metrics);
+                let mut response = text(StatusCode::OK, more() + &metrics);
                 response
                     .headers_mut()
                     .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(OPENMETRICS));

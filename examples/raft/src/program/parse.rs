@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 /// A node: `id=host:port`.
-pub(crate) fn node(text: &str) -> Result<(u32, String), String> {
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn node(text: &str) -> Result<(u32, String), String> {
     let (id, address) = text.split_once('=').ok_or("a node is given as id=host:port")?;
     let id = id.trim().parse().map_err(|_| format!("{id:?} is not the id of a node"))?;
     if !(1..1 << 20).contains(&id) {
@@ -13,7 +17,11 @@ pub(crate) fn node(text: &str) -> Result<(u32, String), String> {
 }
 
 /// A duration: `2s`, `500ms`, or a number of seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),

@@ -5,13 +5,13 @@
 use std::io::{self, Write};
 
 /// Writes a line to stdout. False if nobody reads any more.
-pub(crate) fn result(line: &str) -> bool {
+pub fn result(line: &str) -> bool {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
 }
 
 /// Writes a line to stderr.
-pub(crate) fn notice(line: &str) {
+pub fn notice(line: &str) {
     // There is no other place to say that this failed.
     let _ = writeln!(io::stderr(), "{line}");
 }

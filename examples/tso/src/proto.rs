@@ -1,0 +1,3 @@
+//! What `build.rs` generated from `proto/tso.proto`.
+
+gorums::include_proto!("tso");
