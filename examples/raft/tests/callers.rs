@@ -223,7 +223,13 @@ async fn a_dead_leader_is_called_a_few_times_and_then_once_per_step_of_the_pause
     assert_eq!(metric(&node, "raft_circuit_open"), 1);
 
     cluster.start(leader).await;
-    cluster.node(follower).write(put("after".into()), Some(Instant::now() + 200 * SECOND)).await.unwrap();
+    // It has to be elected again, which takes up to two election timeouts.
+    let written = async {
+        while cluster.node(follower).write(put("after".into()), None).await.is_err() {
+            sleep(SECOND).await;
+        }
+    };
+    timeout(200 * SECOND, written).await.unwrap();
     assert_eq!(metric(&node, "raft_circuit_open"), 0);
     cluster.finish().await;
 }

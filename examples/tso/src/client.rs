@@ -135,8 +135,11 @@ impl Client {
         let deadline = Instant::now() + self.inner.timeout;
         let (route, timeout) = (self.inner.route.clone(), self.inner.timeout);
         let ask = move |total| async move { route.ask(total, Instant::now() + timeout).await };
-        let Share { batch, offset } = self.inner.batches.join(count, ask);
-        let stamps = timeout_at(deadline, batch).await.unwrap_or(Err(Error::TimedOut))?;
+        let (stamps, offset) = match self.inner.batches.join(count, ask) {
+            Share::Alone(_alone) => (timeout_at(deadline, self.inner.route.ask(count, deadline)).await, 0),
+            Share::Of { batch, offset } => (timeout_at(deadline, batch).await, offset),
+        };
+        let stamps = stamps.unwrap_or(Err(Error::TimedOut))?;
         Ok(Timestamps { first: stamps.first + u64::from(offset), count, ..stamps })
     }
 

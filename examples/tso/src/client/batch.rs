@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::Timestamps;
 use crate::error::Error;
@@ -12,59 +13,98 @@ use crate::service::MAX_BATCH;
 
 type Batch = Shared<BoxFuture<'static, Result<Timestamps, Error>>>;
 
-/// A place in a batch.
-pub(crate) struct Share {
-    /// Whoever polls it drives it for all.
-    pub(crate) batch: Batch,
-    /// How many timestamps of it belong to others, who came before.
-    pub(crate) offset: u32,
+/// How a call gets its timestamps.
+pub(crate) enum Share {
+    /// By itself, as nobody else is asking; others wait until this is dropped.
+    Alone(#[allow(dead_code, reason = "its drop tells the others")] DropGuard),
+    /// As a part of a batch.
+    Of {
+        /// Whoever polls it drives it for all.
+        batch: Batch,
+        /// How many timestamps of it belong to others, who came before.
+        offset: u32,
+    },
 }
 
-/// The newest batch. It begins when the one before it has ended, and is joined until then.
+/// What is on its way, and who waits for its end: those share the next call.
+///
+/// A call that is alone is made by its caller, in its own future: the machinery of sharing would double its latency.
 #[derive(Default)]
 pub(crate) struct Batches {
-    newest: Mutex<Option<Newest>>,
+    newest: Mutex<Newest>,
 }
 
-struct Newest {
-    /// How many timestamps are asked for; `None` once it has begun.
-    asked: Arc<Mutex<Option<u32>>>,
-    /// Gone when nobody waits for it any more.
-    batch: WeakShared<BoxFuture<'static, Result<Timestamps, Error>>>,
+#[derive(Default)]
+enum Newest {
+    #[default]
+    Nothing,
+    /// A call by itself, and its end.
+    Alone(CancellationToken),
+    Batch {
+        /// How many timestamps are asked for; `None` once it has begun.
+        asked: Arc<Mutex<Option<u32>>>,
+        /// Gone when nobody waits for it any more.
+        batch: WeakShared<BoxFuture<'static, Result<Timestamps, Error>>>,
+    },
+}
+
+/// What has not ended, and somebody waits for.
+enum Running {
+    Alone(CancellationToken),
+    Batch(Arc<Mutex<Option<u32>>>, Batch),
+}
+
+impl Newest {
+    fn running(&self) -> Option<Running> {
+        match self {
+            Self::Nothing => None,
+            Self::Alone(end) => (!end.is_cancelled()).then(|| Running::Alone(end.clone())),
+            Self::Batch { asked, batch } => {
+                let batch = batch.upgrade().filter(|batch| batch.peek().is_none())?;
+                Some(Running::Batch(asked.clone(), batch))
+            }
+        }
+    }
 }
 
 impl Batches {
-    /// Joins the newest batch if it has room and has not begun, and else makes another, which asks for the timestamps of all
-    /// who join it.
+    /// Gives the caller its own call if none is on its way. Else it joins the newest batch, if that has room and has not
+    /// begun, or makes another, which begins when what is on its way has ended, and asks for the timestamps of all who have
+    /// joined it by then.
     pub(crate) fn join<F>(&self, count: u32, ask: impl FnOnce(u32) -> F + Send + 'static) -> Share
     where
         F: Future<Output = Result<Timestamps, Error>> + Send + 'static,
     {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = newest.as_ref().and_then(|newest| Some((newest, newest.batch.upgrade()?)));
-        if let Some((newest, batch)) = &before {
-            let mut asked = newest.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(offset) = *asked
-                && offset + count <= MAX_BATCH
-            {
-                *asked = Some(offset + count);
-                return Share { batch: batch.clone(), offset };
+        let Some(running) = newest.running() else {
+            let end = CancellationToken::new();
+            *newest = Newest::Alone(end.clone());
+            return Share::Alone(end.drop_guard());
+        };
+        let before = match running {
+            Running::Alone(end) => end.cancelled_owned().boxed(),
+            Running::Batch(asked, batch) => {
+                let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(offset) = *asked
+                    && offset + count <= MAX_BATCH
+                {
+                    *asked = Some(offset + count);
+                    return Share::Of { batch, offset };
+                }
+                // Its outcome is of no interest here, only its end.
+                batch.map(drop).boxed()
             }
-        }
-        let before = before.map(|(_, batch)| batch);
+        };
         let asked = Arc::new(Mutex::new(Some(count)));
         let all = asked.clone();
         let batch = async move {
-            if let Some(before) = before {
-                // Its outcome is of no interest here, only its end.
-                let _ = before.await;
-            }
+            before.await;
             let total = all.lock().unwrap_or_else(PoisonError::into_inner).take();
             ask(total.unwrap_or(count)).await
         };
         let batch = batch.boxed().shared();
-        *newest = batch.downgrade().map(|batch| Newest { asked, batch });
-        Share { batch, offset: 0 }
+        *newest = batch.downgrade().map_or(Newest::Nothing, |batch| Newest::Batch { asked, batch });
+        Share::Of { batch, offset: 0 }
     }
 }
 
@@ -103,57 +143,79 @@ mod tests {
         }
     }
 
+    fn alone(share: Share) -> DropGuard {
+        match share {
+            Share::Alone(guard) => guard,
+            Share::Of { .. } => panic!("it is not alone"),
+        }
+    }
+
+    fn shared(share: Share) -> (Batch, u32) {
+        match share {
+            Share::Of { batch, offset } => (batch, offset),
+            Share::Alone(_) => panic!("it is alone"),
+        }
+    }
+
+    /// Polls it once, so that it begins if it can.
+    fn polled((batch, offset): (Batch, u32)) -> (Batch, u32) {
+        assert!(batch.clone().now_or_never().is_none());
+        (batch, offset)
+    }
+
     #[tokio::test]
     async fn who_asks_meanwhile_shares_the_next_call() {
         let (server, batches) = (Server::new(), Batches::default());
-        let first = batches.join(1, server.ask());
-        let mut first = tokio_test_poll(first);
-        let others: Vec<_> = (0..5).map(|_| batches.join(2, server.ask())).collect();
-        let offsets: Vec<_> = others.iter().map(|share| share.offset).collect();
+        let first = alone(batches.join(1, server.ask()));
+        let others: Vec<_> = (0..5).map(|_| polled(shared(batches.join(2, server.ask())))).collect();
+        let offsets: Vec<_> = others.iter().map(|(_, offset)| *offset).collect();
         assert_eq!(offsets, [0, 2, 4, 6, 8]);
+        assert!(server.calls.lock().unwrap().is_empty(), "the first one is on its way");
+        drop(first);
+        let (second, third) = (polled(others[0].clone()), shared(batches.join(7, server.ask())));
+        assert_eq!(third.1, 0, "the batch has begun");
         server.gate.add_permits(2);
-        assert_eq!((&mut first.batch).await.unwrap().first, 0);
-        for share in others {
-            assert_eq!(share.batch.await.unwrap().first, 1);
+        for (batch, _) in others {
+            assert_eq!(batch.await.unwrap().count, 10);
         }
-        assert_eq!(*server.calls.lock().unwrap(), [1, 10]);
+        drop(second);
+        assert_eq!(third.0.await.unwrap().first, 10);
+        assert_eq!(*server.calls.lock().unwrap(), [10, 7]);
+        alone(batches.join(1, server.ask()));
     }
 
     #[tokio::test]
     async fn whoever_goes_leaves_the_others_alone() {
         let (server, batches) = (Server::new(), Batches::default());
-        let first = tokio_test_poll(batches.join(1, server.ask()));
-        let (gone, other) = (batches.join(3, server.ask()), batches.join(4, server.ask()));
+        let first = alone(batches.join(1, server.ask()));
+        let (gone, other) =
+            (polled(shared(batches.join(3, server.ask()))), shared(batches.join(4, server.ask())));
         drop(first);
-        drop(gone);
-        server.gate.add_permits(2);
-        assert_eq!((other.offset, other.batch.await.unwrap().count), (3, 7));
+        drop(polled(gone));
+        server.gate.add_permits(1);
+        assert_eq!((other.1, other.0.await.unwrap().count), (3, 7));
     }
 
     #[tokio::test]
     async fn a_batch_that_nobody_waits_for_is_given_up() {
         let (server, batches) = (Server::new(), Batches::default());
-        drop(tokio_test_poll(batches.join(1, server.ask())));
-        server.gate.add_permits(1);
-        let next = batches.join(1, server.ask());
-        assert_eq!(next.batch.await.unwrap().first, 0, "nothing was granted to the one before");
+        let first = alone(batches.join(1, server.ask()));
+        drop(polled(shared(batches.join(2, server.ask()))));
+        drop(first);
+        alone(batches.join(1, server.ask()));
+        assert!(server.calls.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_batch_is_not_larger_than_a_call_may_be() {
         let (server, batches) = (Server::new(), Batches::default());
-        let shares = [1, MAX_BATCH, 1].map(|count| batches.join(count, server.ask()));
-        let shares: Vec<_> = shares.into_iter().map(tokio_test_poll).collect();
+        let first = alone(batches.join(1, server.ask()));
+        let shares = [1, MAX_BATCH, 1].map(|count| polled(shared(batches.join(count, server.ask()))));
         server.gate.add_permits(3);
-        for share in shares {
-            share.batch.await.unwrap();
+        drop(first);
+        for (batch, _) in shares {
+            batch.await.unwrap();
         }
-        assert!(server.calls.lock().unwrap().iter().all(|count| *count <= MAX_BATCH));
-    }
-
-    /// Polls it once, so that it begins.
-    fn tokio_test_poll(mut share: Share) -> Share {
-        assert!((&mut share.batch).now_or_never().is_none());
-        share
+        assert_eq!(*server.calls.lock().unwrap(), [1, MAX_BATCH, 1]);
     }
 }
