@@ -93,8 +93,7 @@ impl Node {
         let (reader, stage) = (machine.reader(), machine.stage());
         let connect: Connect = Arc::new(connect);
         let peers = Arc::new(Peers::new(connect, options.heartbeat_interval));
-        let serial = options.has(Defect::SerialSends);
-        let network = Network::new(peers.clone(), options.election_timeout, options.snapshot_chunk, serial);
+        let network = Network::new(peers.clone(), &options);
         let starting = Raft::new(options.id, Arc::new(config), network, log, machine);
         let raft = DeterministicRng::<TokioRuntime>::scope(options.seed, starting).await;
         let raft = raft.map_err(|fatal| Error::Stopped(fatal.to_string()))?;

@@ -70,6 +70,8 @@ impl Options {
 pub enum Defect {
     /// Messages to the peers are sent one after the other, each after the answer to the one before.
     SerialSends,
+    /// Heartbeats, entries and snapshots share one connection to each peer.
+    SharedConnection,
     /// The leader answers linearizable reads without asking anybody.
     ReadsWithoutReadIndex,
     /// Entries are acknowledged before they are on disk.

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::network::client::PeerClient;
 use crate::network::peers::{Lane, Peers};
+use crate::options::{Defect, Options};
 use crate::proto::Member;
 use crate::types::{Id, Types};
 
@@ -20,23 +21,26 @@ pub(crate) struct Network {
     snapshot_chunk: usize,
     /// With the defect of serial sends, who holds this may send.
     turn: Option<Arc<Semaphore>>,
+    /// With the defect of a shared connection, the lane of everything.
+    shared: Option<Lane>,
 }
 
 impl Network {
-    pub(crate) fn new(
-        peers: Arc<Peers>,
-        append_timeout: Duration,
-        snapshot_chunk: usize,
-        serial: bool,
-    ) -> Self {
-        Self { peers, append_timeout, snapshot_chunk, turn: serial.then(|| Arc::new(Semaphore::new(1))) }
+    pub(crate) fn new(peers: Arc<Peers>, options: &Options) -> Self {
+        Self {
+            peers,
+            append_timeout: options.election_timeout,
+            snapshot_chunk: options.snapshot_chunk,
+            turn: options.has(Defect::SerialSends).then(|| Arc::new(Semaphore::new(1))),
+            shared: options.has(Defect::SharedConnection).then_some(Lane::Log),
+        }
     }
 
     fn client(&self, target: Id, member: &Member, lane: Lane) -> PeerClient {
         PeerClient {
             target,
-            node: self.peers.node(target, member, lane),
-            control: self.peers.node(target, member, Lane::Control),
+            node: self.peers.node(target, member, self.shared.unwrap_or(lane)),
+            control: self.peers.node(target, member, self.shared.unwrap_or(Lane::Control)),
             append_timeout: self.append_timeout,
             snapshot_chunk: self.snapshot_chunk,
             turn: self.turn.clone(),
