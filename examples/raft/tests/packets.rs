@@ -13,6 +13,7 @@ mod cluster;
 #[path = "packets/namespace.rs"]
 mod namespace;
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,7 +41,7 @@ fn a_peer_whose_packets_are_dropped_disturbs_nobody() {
             panic!("no network namespaces: {reason}")
         }
         Some(reason) => {
-            report("packets that vanish", &format!("skipped, as there are no network namespaces: {reason}"))
+            report("packets that vanish", &format!("skipped, as there are no network namespaces: {reason}"));
         }
         None => namespace::run_inside(TEST),
     }
@@ -130,7 +131,7 @@ async fn black_hole() {
         let p99 = [&mut well, &mut ill].map(|calls| percentile(&mut calls[index], 99));
         let ratio = p99[1].as_secs_f64() / p99[0].as_secs_f64();
         let (calls, [well, ill]) = (ill[index].len(), p99);
-        figures += &format!("; {calls} {name}s, p99 {well:?} well, {ill:?} with the hole ({ratio:.2})");
+        write!(figures, "; {calls} {name}s, p99 {well:?} well, {ill:?} with the hole ({ratio:.2})").unwrap();
         // A short run on a busy machine has few calls to take the hundredth of.
         assert!(ratio < length(4.0, 2.0), "{figures}");
     }

@@ -123,7 +123,7 @@ mod tests {
             Error::NotServing { leader },
             Error::NotServing { leader: None },
             Error::Exhausted,
-            Error::ClockBehind { ahead: Duration::from_millis(61_000) },
+            Error::ClockBehind { ahead: Duration::from_millis(61_001) },
             Error::Poisoned("the mark went back".into()),
             Error::Invalid("a batch of 0".into()),
         ] {

@@ -180,7 +180,7 @@ impl<S: MarkStore, C: Clock> Oracle<S, C> {
         // The + 1 is what the safety rests on: all of the millisecond of the mark may have been granted.
         let above = prior.map_or(0, |prior| prior.physical + 1);
         let floor = above.max(self.clock.now_ms());
-        let mark = self.mark(term, floor, self.options.failover_advance)?;
+        let mark = mark_ahead(term, floor, self.options.failover_advance)?;
         self.raise(mark).await?;
         self.meters.fences.inc();
         match self.defect {
@@ -202,10 +202,10 @@ impl<S: MarkStore, C: Clock> Oracle<S, C> {
             let left = Duration::from_millis((end.raw() >> LOGICAL_BITS).saturating_sub(now));
             let least = self.options.least();
             if left > least {
-                sleep((left - least).clamp(SHORTEST_LOOK, LONGEST_LOOK)).await;
+                sleep(left.saturating_sub(least).clamp(SHORTEST_LOOK, LONGEST_LOOK)).await;
                 continue;
             }
-            let raised = match self.mark(term, now, self.options.window_ahead) {
+            let raised = match mark_ahead(term, now, self.options.window_ahead) {
                 Ok(mark) => self.raise(mark).await.map(|()| mark),
                 Err(trouble) => Err(trouble),
             };
@@ -226,13 +226,6 @@ impl<S: MarkStore, C: Clock> Oracle<S, C> {
         }
     }
 
-    fn mark(&self, epoch: u64, from: u64, ahead: Duration) -> Result<Mark, Trouble> {
-        let physical = from.checked_add(ahead.as_millis() as u64).filter(|physical| *physical < MAX_PHYSICAL);
-        let physical =
-            physical.ok_or_else(|| Trouble::Permanent(format!("{from} ms is no time of a clock")))?;
-        Ok(Mark { epoch, physical })
-    }
-
     async fn raise(&mut self, mark: Mark) -> Result<(), Trouble> {
         let store = self.store.clone();
         let raising = self.raising.insert(tokio::spawn(async move { store.persist(mark).await }));
@@ -249,6 +242,13 @@ impl<S: MarkStore, C: Clock> Oracle<S, C> {
             self.raising = None;
         }
     }
+}
+
+/// A mark so far ahead of a time.
+fn mark_ahead(epoch: u64, from: u64, ahead: Duration) -> Result<Mark, Trouble> {
+    let physical = from.checked_add(ahead.as_millis() as u64).filter(|physical| *physical < MAX_PHYSICAL);
+    let physical = physical.ok_or_else(|| Trouble::Permanent(format!("{from} ms is no time of a clock")))?;
+    Ok(Mark { epoch, physical })
 }
 
 struct IdleOnDrop(Arc<Allocator>);

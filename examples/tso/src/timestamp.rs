@@ -42,7 +42,7 @@ impl fmt::Display for Timestamp {
 
 /// The first timestamp of a millisecond. Those after the last one that can be told have none.
 pub(crate) fn first_of(physical: u64) -> Option<u64> {
-    (physical <= MAX_PHYSICAL).then(|| physical << LOGICAL_BITS)
+    (physical <= MAX_PHYSICAL).then_some(physical << LOGICAL_BITS)
 }
 
 #[cfg(test)]

@@ -25,8 +25,7 @@ const ROUNDS: u32 = 5;
 /// Measures, and tells.
 pub(crate) async fn run(options: &BenchOptions, connection: &Connection) -> Result<ExitCode, Failure> {
     let (client, cluster) = if options.in_process {
-        let cluster =
-            join_all((1..=3).map(|id| start(id))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let cluster = join_all((1..=3).map(start)).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         let nodes: Vec<_> = cluster.iter().map(|(id, address, _)| (*id, address.clone())).collect();
         for (_, _, node) in &cluster {
             node.raft().initialize(nodes.iter().cloned().collect()).await?;
@@ -59,6 +58,7 @@ async fn start(id: u32) -> Result<(u32, String, TsoNode), Failure> {
     Ok((id, address, node))
 }
 
+#[allow(clippy::cast_precision_loss)] // No run is so long.
 async fn throughput(client: &Client, options: &BenchOptions) -> Result<(), Failure> {
     let (end, granted) = (Instant::now() + options.duration, Arc::<AtomicU64>::default());
     let (begun, used) = (Instant::now(), processor_time());
@@ -90,9 +90,9 @@ async fn throughput(client: &Client, options: &BenchOptions) -> Result<(), Failu
 
 /// One call at a time: timestamps, and calls that do nothing, to the same node.
 async fn latency(client: &Client, duration: Duration, connection: &Connection) -> Result<(), Failure> {
-    let none = || Failure::Call(tso::Error::NotServing { leader: None });
-    let leader = leader(client).await.ok_or_else(none)?;
-    let address = client.nodes().into_iter().find(|(id, _)| *id == leader).ok_or_else(none)?.1;
+    let nobody = || Failure::Call(tso::Error::NotServing { leader: None });
+    let leader = leader(client).await.ok_or_else(nobody)?;
+    let address = client.nodes().into_iter().find(|(id, _)| *id == leader).ok_or_else(nobody)?.1;
     let mut bare = Configuration::builder().node(leader, address);
     if let Some(tls) = connection.tls()? {
         bare = tls.connect(bare)?;

@@ -45,6 +45,7 @@ pub(crate) async fn run(options: StressOptions) -> Result<ExitCode, Failure> {
     if seen.calls == 0 {
         return Err(Failure::Stress("no timestamps were granted".into()));
     }
+    #[allow(clippy::cast_precision_loss)] // No run is so long.
     let per_second = seen.timestamps as f64 / options.duration.as_secs_f64();
     result(&format!(
         "{} calls, {} timestamps ({per_second:.0}/s) in {} terms; {} calls failed; {faults} faults; longest gap {:.0?}",
