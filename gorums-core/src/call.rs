@@ -5,6 +5,7 @@
 //! then on a [`Call`](flight::Call) stands for it; dropping that removes the call everywhere.
 
 mod correctable;
+mod decide;
 mod description;
 mod flight;
 mod intercept;
@@ -22,6 +23,7 @@ mod streaming;
 pub(crate) mod tally;
 
 pub use self::correctable::Correctable;
+pub use self::decide::{Decide, DecideFuture};
 pub use self::intercept::{CallInterceptor, NodeRequest};
 pub use self::oneway::{Multicast, Unicast};
 pub use self::quorum::{QuorumCall, QuorumFunctionFuture, QuorumFuture};
@@ -30,7 +32,7 @@ pub use self::replies::{NodeReply, Replies};
 pub use self::reply_set::{Decision, QuorumFunction, ReachWith, ReplySet};
 pub use self::rpc::{Rpc, RpcFuture};
 pub use self::stage::Stage;
-pub use self::staged::{StagedCall, StagedFunctionFuture, StagedFuture};
+pub use self::staged::{StagedCall, StagedDecideFuture, StagedFunctionFuture, StagedFuture};
 pub use self::streaming::StreamingCall;
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod node;
 mod parts;
 mod payload;
 mod pool;
+pub mod quorum;
 mod router;
 mod server;
 mod stats;
@@ -37,9 +38,10 @@ pub use tonic::{Code, Status};
 
 pub use crate::call::tally::Quorum;
 pub use crate::call::{
-    CallInterceptor, Correctable, Decision, Multicast, NodeReply, NodeRequest, QuorumCall, QuorumFunction,
-    QuorumFunctionFuture, QuorumFuture, Reach, ReachWith, Replies, ReplySet, Rpc, RpcFuture, Stage,
-    StagedCall, StagedFunctionFuture, StagedFuture, StreamingCall, Unicast,
+    CallInterceptor, Correctable, Decide, DecideFuture, Decision, Multicast, NodeReply, NodeRequest,
+    QuorumCall, QuorumFunction, QuorumFunctionFuture, QuorumFuture, Reach, ReachWith, Replies, ReplySet, Rpc,
+    RpcFuture, Stage, StagedCall, StagedDecideFuture, StagedFunctionFuture, StagedFuture, StreamingCall,
+    Unicast,
 };
 pub use crate::channel::link::Backoff;
 pub use crate::channel::queue::{Overflow, QueueCounts, QueueLimits};

@@ -14,7 +14,7 @@ mod status;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gorums::ServerBuilder;
@@ -23,6 +23,7 @@ use openraft::{Config, SnapshotPolicy};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,6 +60,8 @@ struct Inner {
     raft: Raft,
     reader: StateReader,
     stage: Stage,
+    /// Leadership is to be handed over, and until when that may happen.
+    handing_over: Mutex<Option<Instant>>,
     peers: Arc<Peers>,
     leadership: watch::Receiver<Leadership>,
     proposals: Proposals,
@@ -112,6 +115,7 @@ impl Node {
             raft,
             reader,
             stage,
+            handing_over: Mutex::default(),
             peers,
             leadership,
         });

@@ -56,7 +56,8 @@ impl Timestamps {
 ///
 /// # Cancel safety
 ///
-/// The futures of all calls may be dropped: those who share the call with them get their timestamps all the same.
+/// The futures of all calls may be dropped: those who share the call with them get their timestamps all the same. One that has
+/// been polled is to be polled on, or dropped: meanwhile, others wait for it.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,

@@ -38,7 +38,7 @@ pub(crate) enum Raised {
     Fenced(u64),
     /// A later leader wants less than an earlier one had: its fence is broken.
     Backwards,
-    /// The command makes no sense.
+    /// The command, or the mark that is there, makes no sense.
     Malformed,
 }
 
@@ -72,7 +72,14 @@ pub struct MarkMachine;
 impl Application for MarkMachine {
     fn apply(&self, state: &mut ApplicationState<'_, '_>, command: Bytes) -> io::Result<Bytes> {
         let Some(new) = Mark::decode(&command) else { return Ok(Raised::Malformed.encode()) };
-        let old = state.get(KEY)?.and_then(|bytes| Mark::decode(&bytes));
+        let old = match state.get(KEY)? {
+            Some(bytes) => match Mark::decode(&bytes) {
+                Some(old) => Some(old),
+                // It must not be taken for none at all.
+                None => return Ok(Raised::Malformed.encode()),
+            },
+            None => None,
+        };
         let (raised, kept) = raise(old, new);
         if Some(kept) != old {
             state.put(KEY, &kept.encode())?;

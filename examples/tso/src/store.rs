@@ -86,9 +86,9 @@ impl MarkStore for RaftStore {
             Raised::Backwards => {
                 Err(Trouble::Permanent("the mark of an earlier leader is not below that of the fence".into()))
             }
-            Raised::Malformed => {
-                Err(Trouble::Permanent("the state machine does not know the command".into()))
-            }
+            Raised::Malformed => Err(Trouble::Permanent(
+                "the state machine does not know the command, or its mark is damaged".into(),
+            )),
         }
     }
 }

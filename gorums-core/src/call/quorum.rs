@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::call::correctable::Correctable;
+use crate::call::decide::DecideFuture;
 use crate::call::description::Description;
 use crate::call::intercept::call_interceptors;
 use crate::call::options::common_options;
@@ -21,6 +22,7 @@ use crate::configuration::{Decided, Undecided};
 use crate::error::{QuorumError, QuorumErrorKind};
 use crate::method::Method;
 use crate::node::Targets;
+use crate::quorum::QuorumRule;
 
 /// A call to all nodes of a configuration that goes on when enough of them have answered.
 ///
@@ -64,7 +66,12 @@ impl<Req, Resp, Q> QuorumCall<Req, Resp, Q> {
         QuorumFuture { state: State::Described { call: Some((self.description, quorum)) } }
     }
 
-    /// Waits until a quorum function has decided.
+    /// Waits until a quorum rule has decided: one of those in [`quorum`](crate::quorum), or a protocol's own.
+    pub fn decide<R: QuorumRule<Resp>>(self, rule: R) -> DecideFuture<Req, Resp, R> {
+        DecideFuture::new(self.description, rule)
+    }
+
+    /// Waits until a quorum function has decided, which sees all replies so far each time.
     pub fn quorum<F: QuorumFunction<Resp>>(self, function: F) -> QuorumFunctionFuture<Req, Resp, F> {
         QuorumFunctionFuture { described: Some((self.description, function)), sent: None }
     }

@@ -1,21 +1,24 @@
 //! The replies of a call that was sent, one by one.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
-use futures_util::stream::FusedStream;
+use futures_util::stream::{FusedStream, StreamExt};
 
 use crate::call::correctable::Correctable;
+use crate::call::decide::Decide;
 use crate::call::flight::Call;
 use crate::call::intercept::Received;
 use crate::call::reach::{Counted, Deadline, Reach};
 use crate::call::reply_set::{QuorumFunction, ReachWith};
 use crate::call::tally::{Outcome, Quorum};
 use crate::error::{NodeError, QuorumErrorKind};
-use crate::id::NodeId;
+use crate::id::{AsNodeId, NodeId};
+use crate::quorum::QuorumRule;
 use crate::router::entry::{Look, RawReply};
 
 /// What one node answered.
@@ -71,6 +74,45 @@ impl<Resp> Replies<Resp> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
+    /// Only the successful replies, in order of arrival; failures are left out.
+    pub fn successes(self) -> impl Stream<Item = (NodeId, Resp)> + Unpin {
+        self.filter_map(|reply| ready(reply.result.ok().map(|value| (reply.node, value))))
+    }
+
+    /// Only the replies of one node, and its failure: of use for streaming calls.
+    pub fn of_node(self, node: impl AsNodeId) -> impl Stream<Item = Result<Resp, NodeError>> + Unpin {
+        let node = node.number();
+        self.filter_map(move |reply| ready((reply.node.get() == node).then_some(reply.result)))
+    }
+
+    /// Waits for the first so many successful replies, and gives them in order of arrival; fewer, if the call ends before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives the call up.
+    pub async fn first_n(mut self, count: usize) -> Vec<(NodeId, Resp)> {
+        let mut successes = Vec::with_capacity(count.min(self.size()));
+        while successes.len() < count {
+            let Some(reply) = self.next().await else { return successes };
+            successes.extend(reply.result.ok().map(|value| (reply.node, value)));
+        }
+        self.call.reached();
+        successes
+    }
+
+    /// Waits until the call has ended, and gives what each node has replied last, or how it failed, by ascending node.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives the call up.
+    pub async fn into_map(mut self) -> BTreeMap<NodeId, Result<Resp, NodeError>> {
+        let mut replies = BTreeMap::new();
+        while let Some(reply) = self.next().await {
+            replies.insert(reply.node, reply.result);
+        }
+        replies
+    }
+
     /// How many replies of a streaming call were replaced by newer ones since the last time of asking.
     pub(crate) fn take_dropped(&self) -> usize {
         self.call.take_dropped()
@@ -119,7 +161,13 @@ impl<Resp> Replies<Resp> {
         self.reach(Quorum::Threshold(replies))
     }
 
-    /// Waits until a quorum function has decided.
+    /// Waits until a quorum rule has decided: one of those in [`quorum`](crate::quorum), or a protocol's own. It is told
+    /// only what was not read.
+    pub fn decide<R: QuorumRule<Resp>>(self, rule: R) -> Decide<Resp, R> {
+        Decide::new(self, rule)
+    }
+
+    /// Waits until a quorum function has decided, which sees all replies so far each time, but not what was read before.
     pub fn quorum<F: QuorumFunction<Resp>>(self, function: F) -> ReachWith<Resp, F> {
         ReachWith::new(self, function)
     }

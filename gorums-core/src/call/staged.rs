@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use crate::call::decide::Decide;
 use crate::call::description::Description;
 use crate::call::intercept::call_interceptors;
 use crate::call::options::common_options;
@@ -19,6 +20,7 @@ pub(crate) use crate::call::staged::stages::{NeverAsked, Staged};
 use crate::call::tally::Quorum;
 use crate::configuration::{Decided, Undecided};
 use crate::error::{QuorumError, QuorumErrorKind};
+use crate::quorum::QuorumRule;
 
 mod stages;
 
@@ -92,6 +94,12 @@ impl<Req, Resp, Q> StagedCall<Req, Resp, Q> {
 
     fn reach(self, quorum: Quorum) -> StagedFuture<Req, Resp> {
         StagedFuture { state: State::Described { call: Some((self.description, self.stage, quorum)) } }
+    }
+
+    /// Waits until a quorum rule has decided. It does not tell how many replies it needs: give the [size](Stage::size) of
+    /// the first stage, unless more than half of the nodes is right.
+    pub fn decide<R: QuorumRule<Resp>>(self, rule: R) -> StagedDecideFuture<Req, Resp, R> {
+        StagedDecideFuture { state: State::Described { call: Some((self.description, self.stage, rule)) } }
     }
 
     /// Waits until a quorum function has decided. It does not tell how many replies it needs: give the
@@ -207,6 +215,34 @@ impl<Req, Resp, F: QuorumFunction<Resp>> Future for StagedFunctionFuture<Req, Re
         self.project().state.poll_with(cx, |description, stage, function| {
             let width = stage.width_of_function(description.size());
             description.start_staged(stage, width, |call| Replies::new(call).quorum(function))
+        })
+    }
+}
+
+pin_project! {
+    /// A [staged](StagedCall) call with a quorum rule, sent when it is first polled.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Decide`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`StagedFuture`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct StagedDecideFuture<Req: 'static, Resp: 'static, R> {
+        #[pin]
+        state: State<Req, Resp, R, Decide<Resp, R>>,
+    }
+}
+
+impl<Req, Resp, R: QuorumRule<Resp>> Future for StagedDecideFuture<Req, Resp, R> {
+    type Output = Result<R::Output, QuorumError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().state.poll_with(cx, |description, stage, rule| {
+            let width = stage.width_of_function(description.size());
+            description.start_staged(stage, width, |call| Replies::new(call).decide(rule))
         })
     }
 }

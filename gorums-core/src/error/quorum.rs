@@ -6,6 +6,7 @@ use std::fmt;
 use tonic::{Code, Status};
 
 use crate::error::{ErrorClass, NodeError, NodeErrorKind};
+use crate::quorum::Reason;
 
 /// Why a quorum was not reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ struct Details {
     replies: usize,
     size: usize,
     nodes: Vec<NodeError>,
+    reason: Option<Reason>,
 }
 
 impl QuorumError {
@@ -63,7 +65,12 @@ impl QuorumError {
         mut nodes: Vec<NodeError>,
     ) -> Self {
         nodes.sort_by_key(NodeError::node);
-        Self { details: Box::new(Details { kind, method, needed, replies, size, nodes }) }
+        Self { details: Box::new(Details { kind, method, needed, replies, size, nodes, reason: None }) }
+    }
+
+    pub(crate) fn because(mut self, reason: Option<Reason>) -> Self {
+        self.details.reason = reason;
+        self
     }
 
     /// Why the quorum was not reached.
@@ -71,12 +78,17 @@ impl QuorumError {
         self.details.kind
     }
 
+    /// Why a [quorum rule](crate::quorum::QuorumRule) found its result out of reach. Calls without a rule have none.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.details.reason.as_ref()
+    }
+
     /// The full name of the method that was called.
     pub fn method(&self) -> &'static str {
         self.details.method
     }
 
-    /// How many nodes had to answer. For a custom quorum function, which does not say, 0.
+    /// How many nodes had to answer. For quorum functions and rules, which do not say, 0.
     pub fn needed(&self) -> usize {
         self.details.needed
     }
@@ -134,7 +146,7 @@ impl QuorumError {
 
 impl fmt::Display for QuorumError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Details { kind, method, needed, replies, size, nodes } = &*self.details;
+        let Details { kind, method, needed, replies, size, nodes, reason } = &*self.details;
         let what = match kind {
             QuorumErrorKind::Incomplete => "quorum out of reach",
             QuorumErrorKind::DeadlineExceeded => "deadline passed before the quorum was reached",
@@ -144,6 +156,9 @@ impl fmt::Display for QuorumError {
         write!(f, "{method}: {what}: {replies} of {size} nodes succeeded")?;
         if *needed > 0 {
             write!(f, ", {needed} needed")?;
+        }
+        if let Some(reason) = reason {
+            write!(f, "; {reason}")?;
         }
         for error in nodes {
             write!(f, "; {error}")?;

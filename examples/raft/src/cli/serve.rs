@@ -47,7 +47,7 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
     output::result(&format!("listening on {}", bound.local_addr()));
     let serving = tokio::spawn(bound.serve());
     if let Some(listener) = http {
-        tokio::spawn(http::serve(listener, node.clone(), std::sync::Arc::new(String::new)));
+        tokio::spawn(http::serve(listener, node.clone(), http::Extras::default()));
     }
     if options.join.is_none() {
         node.initialize(connection.nodes.into_iter().collect()).await?;

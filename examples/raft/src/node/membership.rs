@@ -1,11 +1,12 @@
 //! Who belongs to the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{ChangeMembers, LogIdOptionExt};
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::network::Peers;
@@ -102,6 +103,9 @@ impl Node {
     /// [`Error::NotLeader`].
     pub async fn transfer(&self, to: Id) -> Result<(), Error> {
         self.leads().map_err(|error| self.hinted(error))?;
+        // The other one does not wait until this one cannot be confirmed any more.
+        let until = Instant::now() + 2 * self.inner.options.election_timeout;
+        *self.inner.handing_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
         self.inner.raft.trigger().transfer_leader(to).await.map_err(|fatal| Error::Stopped(fatal.to_string()))
     }
 

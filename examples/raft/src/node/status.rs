@@ -1,8 +1,11 @@
 //! How a node is.
 
+use std::sync::PoisonError;
+
 use gorums::NodeStats;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant as _, LogIdOptionExt, RaftMetrics, ServerState};
+use tokio::time::Instant;
 
 use crate::network::Lane;
 use crate::node::Node;
@@ -48,7 +51,7 @@ impl Node {
 
     /// Whether this node leads and a quorum has confirmed it within the election timeout, at this very moment. Unlike
     /// [`leadership`](Self::leadership), which is told by a task, it holds on a process that was stopped and goes on. It
-    /// relies on clocks that run at about the same speed on all nodes.
+    /// relies on clocks that run at about the same speed on all nodes. Not while leadership is being handed over.
     pub fn is_confirmed(&self) -> bool {
         let raft = self.inner.raft.metrics();
         let metrics = raft.borrow_watched();
@@ -56,7 +59,9 @@ impl Node {
             metrics.state == ServerState::Leader && metrics.vote.committed && metrics.running_state.is_ok();
         let timeout = self.inner.options.election_timeout;
         let mut voters = metrics.membership_config.membership().voter_ids();
+        let handing_over = self.inner.handing_over.lock().unwrap_or_else(PoisonError::into_inner);
         leads
+            && handing_over.is_none_or(|until| until < Instant::now())
             && (metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < timeout)
                 || voters.all(|id| id == self.id()))
     }

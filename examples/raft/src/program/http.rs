@@ -23,12 +23,31 @@ const CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The metrics of an application on the node, in the text format of `OpenMetrics`, without its end mark.
-pub type MoreMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+/// What an application on the node adds.
+pub struct Extras {
+    /// Its metrics, in the text format of `OpenMetrics`, without its end mark.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Whether it serves, if the node leads.
+    pub serving: Box<dyn Fn() -> bool + Send + Sync>,
+}
 
-/// Answers `GET /health`, which is 200 on the leader alone; `GET /ready`, which is 200 while the node takes part; and
+impl Default for Extras {
+    /// Nothing.
+    fn default() -> Self {
+        Self { metrics: Box::new(String::new), serving: Box::new(|| true) }
+    }
+}
+
+impl std::fmt::Debug for Extras {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Extras").finish_non_exhaustive()
+    }
+}
+
+/// Answers `GET /health`, which is 200 on the leader alone, if the application serves; `GET /ready`, which is 200 while the node takes part; and
 /// `GET /metrics`, those of the node and those of the application. Until it is dropped.
-pub async fn serve(listener: TcpListener, node: Node, more: MoreMetrics) {
+pub async fn serve(listener: TcpListener, node: Node, more: Extras) {
+    let more = Arc::new(more);
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(connection) = connections.clone().acquire_owned().await else { return };
@@ -57,7 +76,7 @@ pub async fn serve(listener: TcpListener, node: Node, more: MoreMetrics) {
     }
 }
 
-fn answer(node: &Node, more: &MoreMetrics, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(node: &Node, more: &Extras, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
     }
@@ -66,11 +85,13 @@ fn answer(node: &Node, more: &MoreMetrics, request: &Request<Incoming>) -> Respo
         text(status, format!("{what}\n"))
     };
     match request.uri().path() {
-        "/health" => said(node.leadership().borrow().is_leading(), "leader", "not the leader"),
+        "/health" => {
+            said(node.leadership().borrow().is_leading() && (more.serving)(), "leader", "not the leader")
+        }
         "/ready" => said(node.is_ready(), "ready", "not ready"),
         "/metrics" => match node.metrics() {
             Ok(metrics) => {
-                let mut response = text(StatusCode::OK, more() + &metrics);
+                let mut response = text(StatusCode::OK, (more.metrics)() + &metrics);
                 response
                     .headers_mut()
                     .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(OPENMETRICS));

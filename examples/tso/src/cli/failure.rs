@@ -31,7 +31,7 @@ pub(crate) enum Failure {
     #[error("node {id} did not start: {reason}")]
     Spawn { id: u32, reason: String },
     /// The stress test found it.
-    #[error("a timestamp is wrong: {0}")]
+    #[error("{0}")]
     Violation(String),
     /// The stress test could not be made.
     #[error("the test failed: {0}")]

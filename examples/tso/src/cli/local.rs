@@ -26,7 +26,7 @@ pub(crate) async fn run(options: LocalOptions) -> Result<ExitCode, Failure> {
     let end = options.duration.map(|duration| begun + duration);
     let mut kills = interval(options.kill_every);
     kills.tick().await;
-    let (mut last, mut dead) = (Instant::now(), None);
+    let (mut last, mut dead, mut got) = (Instant::now(), None, 0_u64);
     loop {
         let ended = async {
             match end {
@@ -58,6 +58,7 @@ pub(crate) async fn run(options: LocalOptions) -> Result<ExitCode, Failure> {
                         let (first, epoch) = (stamps.first(), stamps.epoch());
                         result(&format!("{:>5.1} s  {first} of term {epoch}{after}", begun.elapsed().as_secs_f64()));
                         last = Instant::now();
+                        got += 1;
                     }
                     Err(error) => notice(&format!("error: {error}")),
                 }
@@ -67,7 +68,7 @@ pub(crate) async fn run(options: LocalOptions) -> Result<ExitCode, Failure> {
     }
     client.close().await;
     processes.finish().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(if got > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The node that serves.

@@ -6,7 +6,7 @@ use gorums::{ConfigurationBuilder, Server};
 use raft::Storage;
 use raft::program::{http, output, terminate};
 use tokio::net::TcpListener;
-use tso::{Defect, Options, TsoNode};
+use tso::{Defect, Options, Phase, TsoNode};
 
 use crate::cli::args::{Connection, Serve};
 use crate::cli::failure::Failure;
@@ -48,12 +48,12 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
     output::result(&format!("listening on {}", bound.local_addr()));
     let serving = tokio::spawn(bound.serve());
     if let Some(listener) = http {
-        let oracle = node.clone();
-        tokio::spawn(http::serve(
-            listener,
-            node.raft().clone(),
-            std::sync::Arc::new(move || oracle.metrics()),
-        ));
+        let (oracle, phase) = (node.clone(), node.phase());
+        let extras = http::Extras {
+            metrics: Box::new(move || oracle.metrics()),
+            serving: Box::new(move || matches!(*phase.borrow(), Phase::Serving { .. })),
+        };
+        tokio::spawn(http::serve(listener, node.raft().clone(), extras));
     }
     node.raft().initialize(connection.nodes.into_iter().collect()).await?;
 

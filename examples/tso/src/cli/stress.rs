@@ -26,6 +26,13 @@ const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Runs a scenario, and tells what clients got.
 pub(crate) async fn run(options: StressOptions) -> Result<ExitCode, Failure> {
+    stress(&options).await.map_err(|failure| match failure {
+        Failure::Violation(_) | Failure::Usage(_) => failure,
+        other => Failure::Stress(other.to_string()),
+    })
+}
+
+async fn stress(options: &StressOptions) -> Result<ExitCode, Failure> {
     let mut serve = vec!["--heartbeat", "50ms", "--election-timeout", "300ms", "--allow-faults"];
     if options.scenario == Scenario::InjectViolation {
         serve.push("--below-the-floor");
@@ -33,17 +40,19 @@ pub(crate) async fn run(options: StressOptions) -> Result<ExitCode, Failure> {
     let mut processes = Processes::start(3, &serve).await?;
     let admin = Client::builder().nodes(processes.nodes.clone()).timeout(PATIENCE).build()?;
     admin.get().await.map_err(|error| Failure::Stress(format!("no first timestamp: {error}")))?;
-    let load = Load::start(&options, &processes.nodes)?;
+    let load = Load::start(options, &processes.nodes)?;
     let begun = Instant::now();
-    let done = torment(&options, &mut processes, &admin, begun + options.duration).await;
+    let done = torment(options, &mut processes, &admin, begun + options.duration).await;
+    let ended = Instant::now();
     let histories = load.finish().await;
     admin.close().await;
     processes.finish().await;
     let faults = done?;
 
-    let seen = check::check(histories).map_err(Failure::Violation)?;
-    if seen.calls == 0 {
-        return Err(Failure::Stress("no timestamps were granted".into()));
+    let seen = check::check(histories, begun.into_std(), ended.into_std());
+    let seen = seen.map_err(|wrong| Failure::Violation(format!("a timestamp is wrong: {wrong}")))?;
+    if seen.calls == 0 || (faults == 0 && !matches!(options.scenario, Scenario::Steady | Scenario::Burst)) {
+        return Err(Failure::Stress(format!("{} calls and {faults} faults prove nothing", seen.calls)));
     }
     #[allow(clippy::cast_precision_loss)] // No run is so long.
     let per_second = seen.timestamps as f64 / options.duration.as_secs_f64();
@@ -56,7 +65,7 @@ pub(crate) async fn run(options: StressOptions) -> Result<ExitCode, Failure> {
     );
     match options.max_gap {
         Some(max) if seen.longest_gap > max => {
-            Err(Failure::Violation(format!("there was none for {:?}, longer than {max:?}", seen.longest_gap)))
+            Err(Failure::Violation(format!("no timestamp for {:?}, longer than {max:?}", seen.longest_gap)))
         }
         _ => Ok(ExitCode::SUCCESS),
     }

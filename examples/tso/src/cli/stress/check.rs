@@ -1,7 +1,7 @@
 //! Whether what clients got is what an oracle may grant.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::stress::load::{History, Seen};
 
@@ -17,7 +17,9 @@ pub(crate) struct Summary {
 
 /// Checks that no timestamp was granted twice, that each client's only grow, and that those of a call are above all that were
 /// there before it began, whoever got them: so that those after a failover are above those before.
-pub(crate) fn check(histories: Vec<History>) -> Result<Summary, String> {
+///
+/// Gaps count from when the load began to when it ended: service that does not come back is the longest.
+pub(crate) fn check(histories: Vec<History>, begun: Instant, ended_at: Instant) -> Result<Summary, String> {
     let failed = histories.iter().map(|history| history.failed).sum();
     for (client, history) in histories.iter().enumerate() {
         if let Some(pair) = history.seen.windows(2).find(|pair| last(&pair[0]) >= pair[1].first) {
@@ -48,7 +50,9 @@ pub(crate) fn check(histories: Vec<History>) -> Result<Summary, String> {
             ));
         }
     }
-    let gaps = by_end.windows(2).map(|pair| pair[1].ended - pair[0].ended);
+    let answers = by_end.iter().map(|seen| seen.ended.clamp(begun, ended_at));
+    let ends = std::iter::once(begun).chain(answers.clone());
+    let gaps = ends.zip(answers.chain([ended_at])).map(|(from, to)| to.saturating_duration_since(from));
     Ok(Summary {
         calls: all.len() as u64,
         failed,
@@ -64,12 +68,10 @@ fn last(seen: &Seen) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     /// Calls of clients: when each began and ended, in milliseconds, and what it got.
-    fn histories(clients: &[&[(u64, u64, u64)]]) -> Vec<History> {
+    fn histories(clients: &[&[(u64, u64, u64)]]) -> (Vec<History>, Instant, Instant) {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let seen = |&(begun, ended, first): &(u64, u64, u64)| Seen {
@@ -80,25 +82,27 @@ mod tests {
             epoch: 1,
         };
         let history = |calls: &&[_]| History { seen: calls.iter().map(seen).collect(), failed: 0 };
-        clients.iter().map(history).collect()
+        (clients.iter().map(history).collect(), start, at(40))
     }
 
     #[test]
     fn what_is_right_is_taken() {
-        let seen =
-            check(histories(&[&[(0, 10, 100), (20, 25, 112)], &[(1, 9, 104), (10, 30, 108)]])).unwrap();
+        let (seen, begun, ended) =
+            histories(&[&[(0, 10, 100), (20, 25, 112)], &[(1, 9, 104), (10, 30, 108)]]);
+        let seen = check(seen, begun, ended).unwrap();
         assert_eq!((seen.calls, seen.timestamps, seen.longest_gap), (4, 16, Duration::from_millis(15)));
-        assert!(check(Vec::new()).is_ok());
+        let nothing = check(Vec::new(), begun, ended).unwrap();
+        assert_eq!(nothing.longest_gap, ended - begun, "service that never comes back");
     }
 
     #[test]
     fn what_is_wrong_is_found() {
-        for (wrong, what) in [
+        for ((wrong, begun, ended), what) in [
             (histories(&[&[(0, 10, 100)], &[(0, 10, 103)]]), "twice"),
             (histories(&[&[(0, 10, 100), (11, 12, 96)]]), "after"),
             (histories(&[&[(0, 10, 100)], &[(11, 12, 96)]]), "was there before"),
         ] {
-            let found = check(wrong).unwrap_err();
+            let found = check(wrong, begun, ended).unwrap_err();
             assert!(found.contains(what), "{found}");
         }
     }

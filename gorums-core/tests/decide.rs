@@ -1,0 +1,108 @@
+//! Quorum rules run on calls, and the helpers of the replies.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{COUNT, ECHO, OnConfiguration, Text, Transport, faulty, number, text};
+use futures_util::StreamExt;
+use gorums_core::quorum::{self, OneOf, QuorumRule, Reason};
+use gorums_core::{Configuration, NodeId, QuorumErrorKind, Stage};
+use tokio::time::Instant;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn ids(successes: &[(NodeId, Text)]) -> Vec<u32> {
+    let mut ids: Vec<_> = successes.iter().map(|(node, _)| node.get()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Node 3 of three hangs, and what is sent to it later waits for that.
+fn two_reply(configuration: &Configuration) -> gorums_core::QuorumCall<Text, Text> {
+    configuration.quorum_call(&ECHO, text("hang:3"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_decides_a_call() {
+    let (mut cluster, _) = faulty(Transport::Memory, 3).await;
+    let configuration = cluster.configuration();
+    // The first reply of each node counts.
+    let streamed =
+        configuration.streaming_call(&COUNT, number(3)).send().decide(quorum::all()).await.unwrap();
+    assert_eq!(ids(&streamed), [1, 2, 3]);
+    assert_eq!(ids(&two_reply(&configuration).decide(quorum::majority()).await.unwrap()), [1, 2]);
+    assert_eq!(ids(&two_reply(&configuration).send().decide(quorum::majority()).await.unwrap()), [1, 2]);
+    let staged = two_reply(&configuration).staged(Stage::after(MS).size(1));
+    assert_eq!(ids(&staged.decide(quorum::majority()).await.unwrap()), [1, 2]);
+    let either = quorum::all().map(|_| ()).or(quorum::newest(|text: &Text| text.number));
+    let OneOf::Second(newest) = two_reply(&configuration).decide(either).await.unwrap() else { panic!() };
+    assert_eq!((newest.value.number, newest.needs_write_back), (2, true));
+    assert_eq!(configuration.pending(), 0);
+    drop(configuration);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_impossible_fails_at_once_and_says_why() {
+    let (mut cluster, _) = faulty(Transport::Memory, 3).await;
+    let configuration = cluster.configuration();
+    let start = Instant::now();
+    let error = configuration.quorum_call(&ECHO, text("x")).decide(quorum::threshold(4)).await.unwrap_err();
+    assert_eq!(error.reason(), Some(&Reason::NoQuorum { failed: Vec::new() }));
+    assert_eq!((error.kind(), error.nodes().len() + error.replies()), (QuorumErrorKind::Incomplete, 3));
+    let error = configuration.quorum_call(&ECHO, text("fail:2")).decide(quorum::all()).await.unwrap_err();
+    assert!(error.to_string().contains("there is no quorum without 2"), "{error}");
+    assert_eq!((error.kind(), error.nodes().len() + error.replies()), (QuorumErrorKind::Incomplete, 3));
+    assert!(start.elapsed() < 1_000 * MS, "it waited for more");
+    let error = two_reply(&configuration).timeout(50 * MS).decide(quorum::all()).await.unwrap_err();
+    assert_eq!((error.kind(), error.replies()), (QuorumErrorKind::DeadlineExceeded, 2));
+    assert_eq!(configuration.pending(), 0);
+    drop(configuration);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn grace_gathers_stragglers_and_ends() {
+    let (mut cluster, _) = faulty(Transport::Memory, 3).await;
+    let configuration = cluster.configuration();
+    // Nobody is left to wait for.
+    let start = Instant::now();
+    let all = configuration.quorum_call(&ECHO, text("x")).decide(quorum::any()).grace(3_000 * MS).await;
+    assert_eq!(ids(&all.unwrap()), [1, 2, 3]);
+    assert!(start.elapsed() < 1_000 * MS);
+    // One that never comes.
+    let start = Instant::now();
+    let two = two_reply(&configuration).decide(quorum::any()).grace(200 * MS).await;
+    assert_eq!(ids(&two.unwrap()), [1, 2]);
+    assert!((200 * MS..1_000 * MS).contains(&start.elapsed()), "{:?}", start.elapsed());
+    // The deadline comes first, and what was decided stays decided.
+    let start = Instant::now();
+    let two =
+        two_reply(&configuration).timeout(300 * MS).send().decide(quorum::any()).grace(3_000 * MS).await;
+    assert_eq!(ids(&two.unwrap()), [1, 2]);
+    assert!(start.elapsed() < 1_000 * MS);
+    assert_eq!(configuration.pending(), 0);
+    drop(configuration);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn helpers_of_the_replies() {
+    let (mut cluster, _) = faulty(Transport::Memory, 3).await;
+    let configuration = cluster.configuration();
+    let replies = || configuration.quorum_call(&ECHO, text("fail:2")).send();
+    assert_eq!(ids(&replies().successes().collect::<Vec<_>>().await), [1, 3]);
+    assert_eq!(ids(&replies().first_n(3).await), [1, 3]);
+    let map = replies().into_map().await;
+    let outcomes: Vec<_> = map.iter().map(|(node, reply)| (node.get(), reply.is_ok())).collect();
+    assert_eq!(outcomes, [(1, true), (2, false), (3, true)]);
+    let updates = configuration.streaming_call(&COUNT, number(3)).send().of_node(2);
+    let numbers: Vec<_> = updates.map(|update| update.unwrap().number).collect().await;
+    assert_eq!(numbers, [1, 2, 3]);
+    assert_eq!(ids(&two_reply(&configuration).send().first_n(2).await), [1, 2]);
+    assert_eq!(configuration.pending(), 0);
+    drop(configuration);
+    cluster.finish().await;
+}
