@@ -88,7 +88,7 @@ impl Instance {
             has_delivered: false,
             echoes: rule(usize::midpoint(n, f) + 1),
             some_ready: rule(f + 1),
-            enough_ready: rule(f),
+            enough_ready: rule(2 * f + 1),
         }
     }
 }

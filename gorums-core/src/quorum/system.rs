@@ -65,7 +65,7 @@ pub struct Byzantine {
 
 impl QuorumSystem for Byzantine {
     fn is_quorum(&self, nodes: &[NodeId], has: &dyn Fn(NodeId) -> bool) -> bool {
-        let enough = nodes.len() > self.faults.saturating_mul(2);
+        let enough = nodes.len() > self.faults.saturating_mul(3);
         enough && nodes.iter().filter(|node| has(**node)).count() > usize::midpoint(nodes.len(), self.faults)
     }
 }
@@ -85,7 +85,7 @@ impl Weighted {
     pub fn new(weights: impl IntoIterator<Item = (NodeId, u64)>) -> Self {
         let weights = BTreeMap::from_iter(weights);
         let total = weights.values().fold(0_u64, |sum, weight| sum.saturating_add(*weight));
-        Self { weights, needed: total.div_ceil(2) }
+        Self { weights, needed: total / 2 + 1 }
     }
 
     /// So much weight is a quorum. 0 counts as 1.
@@ -155,7 +155,7 @@ impl Grid {
     /// Every node of a column is a quorum.
     pub fn columns(&self) -> Quorums {
         let width = self.rows.first().map_or(0, Vec::len);
-        self.rows()
+        Quorums::new((0..width).map(|column| self.rows.iter().map(move |row| row[column])))
     }
 }
 
