@@ -3,10 +3,9 @@
 use std::io;
 
 use gorums::{Code, ErrorClass, NodeError, Status};
-use prost::Message;
-use prost_types::Any;
 
-use crate::proto::{Failure, LeaderHint, Reason, RpcStatus};
+use crate::details;
+use crate::proto::{Failure, LeaderHint, Reason};
 
 /// Why a call failed. Every variant has a [class](Self::class), which says what to do about it, and tells whether a write
 /// [may have taken effect](Self::is_ambiguous) all the same.
@@ -103,9 +102,7 @@ impl Error {
 
     /// What a status says; `None` if it is not one of this service's.
     pub fn of_status(status: &Status) -> Option<Self> {
-        let details = RpcStatus::decode(status.details()).ok()?.details;
-        let failure = details.iter().find(|any| any.type_url == TYPE_URL)?;
-        let failure = Failure::decode(failure.value.as_slice()).ok()?;
+        let failure: Failure = details::find(status, TYPE_URL)?;
         let text = || status.message().to_owned();
         Some(match failure.reason() {
             Reason::NotLeader => Self::NotLeader { leader: failure.leader },
@@ -148,9 +145,7 @@ impl From<Error> for Status {
             error => error.to_string(),
         };
         let failure = Failure { reason: reason.into(), leader: error.leader().cloned() };
-        let any = Any { type_url: TYPE_URL.to_owned(), value: failure.encode_to_vec() };
-        let details = RpcStatus { code: code as i32, message: message.clone(), details: vec![any] };
-        Self::with_details(code, message, details.encode_to_vec().into())
+        details::attach(code, message, TYPE_URL, &failure)
     }
 }
 

@@ -11,6 +11,7 @@
 mod chance;
 mod client;
 mod convert;
+pub mod details;
 mod error;
 mod network;
 mod node;

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use gorums::{Code, ErrorClass, NodeError, Status};
-use prost::Message;
-use prost_types::Any;
-use raft::proto::RpcStatus;
+use raft::details;
 
 use crate::proto::{Failure, LeaderHint, Reason};
 
@@ -67,9 +65,7 @@ impl Error {
 
     /// What a status says; `None` if it is none of this service's.
     pub fn of_status(status: &Status) -> Option<Self> {
-        let details = RpcStatus::decode(status.details()).ok()?.details;
-        let failure = details.iter().find(|any| any.type_url == TYPE_URL)?;
-        let failure = Failure::decode(failure.value.as_slice()).ok()?;
+        let failure: Failure = details::find(status, TYPE_URL)?;
         Some(match failure.reason() {
             Reason::NotServing => Self::NotServing { leader: failure.leader },
             Reason::Exhausted => Self::Exhausted,
@@ -106,9 +102,7 @@ impl From<Error> for Status {
             Error::Poisoned(text) => text.clone(),
             error => error.to_string(),
         };
-        let any = Any { type_url: TYPE_URL.to_owned(), value: failure.encode_to_vec() };
-        let details = RpcStatus { code: code as i32, message: message.clone(), details: vec![any] };
-        Self::with_details(code, message, details.encode_to_vec().into())
+        details::attach(code, message, TYPE_URL, &failure)
     }
 }
 

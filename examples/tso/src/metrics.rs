@@ -33,9 +33,9 @@ impl Meters {
         serving.set(i64::from(matches!(phase, Phase::Serving { .. })));
         registry.register("serving", "1 if this node serves timestamps", serving);
         let mut text = String::new();
-        if let Err(error) = text::encode(&mut text, &registry) {
+        if let Err(error) = text::encode_registry(&mut text, &registry) {
             tracing::warn!("metrics: {error}");
         }
-        text.trim_end_matches("# EOF\n").to_owned()
+        text
     }
 }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use gorums::{ConfigurationBuilder, Server};
 use raft::program::{http, output, terminate};
 use raft::{NoApplication, Node, Options, Storage};
-use tokio::net::TcpListener;
 
 use crate::cli::config::{Connection, Serve};
 use crate::cli::failure::Failure;
@@ -41,7 +40,10 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
     let bound = server.bind(options.listen.as_ref().unwrap_or(address)).await?;
     let handle = bound.handle();
     let http = match &options.http {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => {
+            let failed = |error| Failure::Http { address: address.clone(), error };
+            Some(http::listen(address).await.map_err(failed)?)
+        }
         None => None,
     };
     output::result(&format!("listening on {}", bound.local_addr()));
@@ -77,12 +79,4 @@ fn node_options(id: u32, address: &str, serve: &Serve, connection: &Connection) 
     options.compact_every = serve.compact_every.unwrap_or(options.compact_every);
     options.keep_entries = options.keep_entries.min(options.compact_every);
     options
-}
-
-async fn listen(address: &str) -> Result<TcpListener, Failure> {
-    let failed = |error| Failure::Http { address: address.to_owned(), error };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    output::notice(&format!("http on {bound}"));
-    Ok(listener)
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{Instant as _, ServerState};
+use openraft::{Instant as _, RaftMetrics, ServerState};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -137,19 +137,27 @@ pub(crate) async fn observe(raft: Raft, timeout: Duration, leadership: watch::Se
     leadership.send_replace(Leadership::Following { leader: None, term });
 }
 
-fn facts(metrics: &openraft::RaftMetrics<Types>) -> Facts {
+/// Whether this node was elected, and its engine runs.
+pub(crate) fn leads(metrics: &RaftMetrics<Types>) -> bool {
+    metrics.state == ServerState::Leader && metrics.vote.committed && metrics.running_state.is_ok()
+}
+
+/// Whether this node is the only voter, and needs nobody to confirm it.
+pub(crate) fn is_alone(metrics: &RaftMetrics<Types>) -> bool {
+    metrics.membership_config.membership().voter_ids().all(|id| id == metrics.id)
+}
+
+fn facts(metrics: &RaftMetrics<Types>) -> Facts {
     let membership = metrics.membership_config.membership();
     let address = |id: Id| membership.get_node(&id).map(|member| member.address.clone());
     let other = metrics.current_leader.filter(|leader| *leader != metrics.id);
     let leader = other.and_then(|node| {
         Some(LeaderHint { node, address: address(node)?, term: metrics.vote.leader_id.term })
     });
-    let leads =
-        metrics.state == ServerState::Leader && metrics.vote.committed && metrics.running_state.is_ok();
     Facts {
-        elected: leads.then_some(metrics.vote.leader_id.term),
+        elected: leads(metrics).then_some(metrics.vote.leader_id.term),
         acknowledged: metrics.last_quorum_acked.and_then(|at| Instant::now().checked_sub(at.elapsed())),
-        alone: membership.voter_ids().all(|id| id == metrics.id),
+        alone: is_alone(metrics),
         term: metrics.current_term,
         leader,
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::network::Lane;
 use crate::node::Node;
-use crate::node::leadership::Leadership;
+use crate::node::leadership::{Leadership, is_alone, leads};
 use crate::proto::{LeaderHint, Member, NodeStatus, PeerStatus};
 use crate::types::{Id, Types};
 
@@ -55,15 +55,11 @@ impl Node {
     pub fn is_confirmed(&self) -> bool {
         let raft = self.inner.raft.metrics();
         let metrics = raft.borrow_watched();
-        let leads =
-            metrics.state == ServerState::Leader && metrics.vote.committed && metrics.running_state.is_ok();
         let timeout = self.inner.options.election_timeout;
-        let mut voters = metrics.membership_config.membership().voter_ids();
         let handing_over = self.inner.handing_over.lock().unwrap_or_else(PoisonError::into_inner);
-        leads
+        leads(&metrics)
             && handing_over.is_none_or(|until| until < Instant::now())
-            && (metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < timeout)
-                || voters.all(|id| id == self.id()))
+            && (metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < timeout) || is_alone(&metrics))
     }
 
     /// Whether the node takes part: it knows the leader, and leads for certain if that is itself.

@@ -1,6 +1,7 @@
 //! Health and metrics over HTTP.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,24 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::node::Node;
+use crate::program::output::notice;
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 64;
 /// How long a client may take to send the head of its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Listens for HTTP, and tells where.
+///
+/// # Errors
+///
+/// The address cannot be listened on.
+pub async fn listen(address: &str) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await?;
+    notice(&format!("http on {}", listener.local_addr()?));
+    Ok(listener)
+}
 
 /// What an application on the node adds.
 pub struct Extras {
@@ -44,8 +57,8 @@ impl std::fmt::Debug for Extras {
     }
 }
 
-/// Answers `GET /health`, which is 200 on the leader alone, if the application serves; `GET /ready`, which is 200 while the node takes part; and
-/// `GET /metrics`, those of the node and those of the application. Until it is dropped.
+/// Answers `GET /health`, which is 200 on the leader alone, if the application serves; `GET /ready`, which is 200 while the
+/// node takes part; and `GET /metrics`, those of the node and those of the application. Until it is dropped.
 pub async fn serve(listener: TcpListener, node: Node, more: Extras) {
     let more = Arc::new(more);
     let connections = Arc::new(Semaphore::new(CONNECTIONS));

@@ -14,6 +14,28 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// TLS as the options of a program say, or none.
+    ///
+    /// # Errors
+    ///
+    /// What is missing.
+    pub fn of(
+        ca: Option<&PathBuf>,
+        certificate: Option<&PathBuf>,
+        key: Option<&PathBuf>,
+    ) -> Result<Option<Self>, &'static str> {
+        let identity = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            _ => return Err("a certificate needs its key, and a key its certificate"),
+        };
+        match ca {
+            Some(ca) => Ok(Some(Self { ca: ca.clone(), identity })),
+            None if identity.is_some() => Err("TLS needs --tls-ca"),
+            None => Ok(None),
+        }
+    }
+
     fn client(&self) -> Result<ClientTls, TlsError> {
         let tls = ClientTls::from_ca_file(&self.ca)?;
         match &self.identity {

@@ -55,16 +55,8 @@ pub(crate) struct Connection {
 impl Connection {
     /// The certificates, if TLS was asked for.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Failure> {
-        let identity = match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-            (None, None) => None,
-            _ => return Err(Failure::Usage("a certificate needs its key, and a key its certificate".into())),
-        };
-        match &self.tls_ca {
-            Some(ca) => Ok(Some(Tls { ca: ca.clone(), identity })),
-            None if identity.is_some() => Err(Failure::Usage("TLS needs --tls-ca".into())),
-            None => Ok(None),
-        }
+        let tls = Tls::of(self.tls_ca.as_ref(), self.tls_cert.as_ref(), self.tls_key.as_ref());
+        tls.map_err(|missing| Failure::Usage(missing.to_owned()))
     }
 
     /// A client of the nodes.

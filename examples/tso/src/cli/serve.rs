@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use gorums::{ConfigurationBuilder, Server};
 use raft::Storage;
 use raft::program::{http, output, terminate};
-use tokio::net::TcpListener;
 use tso::{Defect, Options, Phase, TsoNode};
 
 use crate::cli::args::{Connection, Serve};
@@ -42,7 +41,10 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
     let bound = server.bind(options.listen.as_ref().unwrap_or(&address)).await?;
     let handle = bound.handle();
     let http = match &options.http {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => {
+            let failed = |error| Failure::Http { address: address.clone(), error };
+            Some(http::listen(address).await.map_err(failed)?)
+        }
         None => None,
     };
     output::result(&format!("listening on {}", bound.local_addr()));
@@ -67,12 +69,4 @@ pub(crate) async fn run(options: Serve, connection: Connection) -> Result<ExitCo
     let _ = serving.await;
     node.shutdown().await;
     failure.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
-}
-
-async fn listen(address: &str) -> Result<TcpListener, Failure> {
-    let failed = |error| Failure::Http { address: address.to_owned(), error };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    output::notice(&format!("http on {bound}"));
-    Ok(listener)
 }
