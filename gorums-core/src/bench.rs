@@ -56,6 +56,7 @@ impl RequestQueue {
             deadline: self.now + Duration::from_secs(5),
             awaits: Awaits::Reply,
             overflow: Overflow::Fail,
+            priority: crate::Priority::Normal,
             idempotent: false,
             wait_for_ready: false,
             sent_before: false,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub use self::builder::ConfigurationBuilder;
 pub use self::order::{id, last_error, latency};
 pub use self::scope::{Decided, NodeTarget, QuorumConfiguration, QuorumTarget, Undecided};
+use crate::call::CallOptions;
 use crate::call::tally::Quorum;
 use crate::error::ConfigError;
 use crate::id::{AsNodeId, NodeId};
@@ -35,11 +36,17 @@ pub(crate) struct Members {
     nodes: Vec<Node>,
     /// Ordinals and the indices of their nodes, sorted by ordinal.
     by_ordinal: Vec<(u32, usize)>,
+    /// What holds for calls that do not say otherwise.
+    call_options: Option<Arc<CallOptions>>,
 }
 
 impl Members {
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    pub(crate) fn call_options(&self) -> Option<&CallOptions> {
+        self.call_options.as_deref()
     }
 
     pub(crate) fn position(&self, ordinal: u32) -> Option<usize> {
@@ -61,10 +68,15 @@ impl Configuration {
     }
 
     pub(crate) fn from_nodes(pool: Arc<Pool>, nodes: Vec<Node>) -> Self {
+        let call_options = pool.options().call_options.clone();
+        Self::from_parts(pool, nodes, call_options)
+    }
+
+    fn from_parts(pool: Arc<Pool>, nodes: Vec<Node>, call_options: Option<Arc<CallOptions>>) -> Self {
         let mut by_ordinal: Vec<_> =
             nodes.iter().enumerate().map(|(index, node)| (node.channel().ordinal(), index)).collect();
         by_ordinal.sort_unstable();
-        Self { members: Arc::new(Members { pool, nodes, by_ordinal }) }
+        Self { members: Arc::new(Members { pool, nodes, by_ordinal, call_options }) }
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -128,6 +140,19 @@ impl Configuration {
     /// The same nodes, with any `replies` of them as the quorum of calls that do not choose one.
     pub fn threshold(&self, replies: usize) -> QuorumConfiguration {
         QuorumConfiguration::new(self.clone(), Quorum::Threshold(replies))
+    }
+
+    /// The same nodes and connections, with these options for quorum calls and multicasts that do not say otherwise. What
+    /// `options` do not say stays as it is on this configuration. Configurations that are made from the new one have them
+    /// too; rpcs and unicasts on its nodes do not: for these there are the options of the
+    /// [builder](ConfigurationBuilder::call_options).
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        let options = match self.members.call_options() {
+            Some(others) => options.or(others),
+            None => options,
+        };
+        Self::from_parts(self.pool().clone(), self.nodes().to_vec(), Some(Arc::new(options)))
     }
 
     /// Waits until every node is connected, dialling those that are not.

@@ -19,6 +19,7 @@ mod method;
 #[cfg(all(test, gorums_model))]
 mod models;
 mod node;
+mod observe;
 mod parts;
 mod payload;
 mod pool;
@@ -38,13 +39,13 @@ pub use tonic::{Code, Status};
 
 pub use crate::call::tally::Quorum;
 pub use crate::call::{
-    CallInterceptor, Correctable, Decide, DecideFuture, Decision, Multicast, NodeReply, NodeRequest,
-    QuorumCall, QuorumFunction, QuorumFunctionFuture, QuorumFuture, Reach, ReachWith, Replies, ReplySet, Rpc,
-    RpcFuture, Stage, StagedCall, StagedDecideFuture, StagedFunctionFuture, StagedFuture, StreamingCall,
-    Unicast,
+    CallInterceptor, CallOptions, Correctable, Decide, DecideFuture, Decision, Multicast, NodeReply,
+    NodeRequest, QuorumCall, QuorumFunction, QuorumFunctionFuture, QuorumFuture, Reach, ReachWith, Replies,
+    ReplySet, Retry, Rpc, RpcFuture, Stage, StagedCall, StagedDecideFuture, StagedFunctionFuture,
+    StagedFuture, StreamingCall, Unicast,
 };
 pub use crate::channel::link::Backoff;
-pub use crate::channel::queue::{Overflow, QueueCounts, QueueLimits};
+pub use crate::channel::queue::{Overflow, Priority, QueueCounts, QueueLimits};
 pub use crate::configuration::{
     Configuration, ConfigurationBuilder, Decided, NodeTarget, QuorumConfiguration, QuorumTarget, Undecided,
     id, last_error, latency,
@@ -55,6 +56,10 @@ pub use crate::error::{
 pub use crate::id::{AsNodeId, Initiator, InvalidNodeId, MessageId, NodeId};
 pub use crate::method::{CallType, MessageError, Method};
 pub use crate::node::{Node, NodeState};
+#[cfg(feature = "metrics")]
+pub use crate::observe::metrics::MeasureHandlers;
+pub use crate::observe::report::{ConfigurationStats, NodeReport};
+pub use crate::observe::trace::{Propagator, TraceHandlers};
 pub use crate::router::entry::MailboxOverflow;
 pub use crate::server::connect::ConnectRequest;
 pub use crate::server::context::{ServerContext, Turn};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
 
+use crate::call::CallOptions;
 use crate::channel::{Channel, Connectivity};
 use crate::configuration::Members;
 use crate::error::NodeErrorKind;
@@ -208,6 +209,14 @@ impl Targets {
         match self {
             Self::One(node) => std::slice::from_ref(node),
             Self::Many(members) => members.nodes(),
+        }
+    }
+
+    /// What holds for a call on them that does not say otherwise.
+    pub(crate) fn call_options(&self) -> Option<&CallOptions> {
+        match self {
+            Self::One(node) => node.channel().pool().options().call_options.as_deref(),
+            Self::Many(members) => members.call_options(),
         }
     }
 

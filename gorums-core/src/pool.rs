@@ -8,12 +8,14 @@ use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::call::CallOptions;
 use crate::channel::Channel;
 use crate::channel::callbacks::Callbacks;
 use crate::channel::link::Backoff;
 use crate::channel::queue::QueueLimits;
 use crate::id::{Initiator, NodeId};
 use crate::node::Handle;
+use crate::observe::trace::Propagator;
 use crate::router::pending::PendingTable;
 use crate::sync::{Mutex, MutexGuard};
 use crate::transport::{ClientSecurity, Connector, TcpConnector, TransportOptions};
@@ -37,6 +39,12 @@ pub(crate) struct PoolOptions {
     pub(crate) headers: http::HeaderMap,
     /// What the jitter of the back-off is drawn from; from the operating system if absent.
     pub(crate) jitter_seed: Option<u64>,
+    /// What holds for calls that do not say otherwise.
+    pub(crate) call_options: Option<Arc<CallOptions>>,
+    pub(crate) propagator: Option<Arc<dyn Propagator>>,
+    /// The name under which metrics are published, and how often.
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: Option<(String, Duration)>,
 }
 
 impl Default for PoolOptions {
@@ -53,6 +61,10 @@ impl Default for PoolOptions {
             callbacks: None,
             headers: http::HeaderMap::new(),
             jitter_seed: None,
+            call_options: None,
+            propagator: None,
+            #[cfg(feature = "metrics")]
+            metrics: None,
         }
     }
 }
@@ -68,12 +80,19 @@ pub(crate) struct Pool {
     closing: CancellationToken,
     /// What is not done yet is given up.
     aborting: CancellationToken,
+    #[cfg(feature = "metrics")]
+    metrics: Option<crate::observe::metrics::Metrics>,
 }
 
 impl Pool {
     pub(crate) fn new(initiator: Initiator, options: PoolOptions) -> Arc<Self> {
         Arc::new(Self {
             pending: PendingTable::new(initiator),
+            #[cfg(feature = "metrics")]
+            metrics: options
+                .metrics
+                .as_ref()
+                .map(|(name, _)| crate::observe::metrics::Metrics::new(name.clone())),
             options,
             ordinals: AtomicU32::new(0),
             adding: Mutex::default(),
@@ -101,6 +120,12 @@ impl Pool {
 
     pub(crate) fn options(&self) -> &PoolOptions {
         &self.options
+    }
+
+    /// What is measured, if anything is.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn metrics(&self) -> Option<&crate::observe::metrics::Metrics> {
+        self.metrics.as_ref()
     }
 
     pub(crate) fn next_ordinal(&self) -> u32 {

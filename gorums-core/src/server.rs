@@ -61,6 +61,9 @@ pub(crate) struct Shared {
     pub(crate) security: ServerSecurity,
     pub(crate) hooks: Hooks,
     pub(crate) refusals: Refusals,
+    /// The name under which metrics are published, and how often.
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: Option<(String, Duration)>,
 }
 
 /// A node: the services that it offers, and how it serves them.

@@ -22,16 +22,23 @@ pub struct NodeStats {
     /// The moving average of the time to a reply; `None` before the first. Where a [staged](crate::QuorumCall::staged) call
     /// had to ask other nodes and ended without this one's reply, the time it waited counts, if that is more.
     pub latency: Option<Duration>,
+    /// How long the node took to answer the last keepalive ping: the way there and back, without handlers. `None` before the
+    /// first, and for a node in this process.
+    pub ping: Option<Duration>,
 }
 
 /// The live counters behind [`NodeStats`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Counters {
     late_replies: AtomicU64,
     connections: AtomicU64,
     /// Nanoseconds, or 0 before the first reply.
     latency: AtomicU64,
+    /// Nanoseconds, or 0 before the first answer.
+    ping: AtomicU64,
     last_error: Mutex<Option<NodeErrorKind>>,
+    #[cfg(feature = "metrics")]
+    histogram: std::sync::OnceLock<metrics::Histogram>,
 }
 
 /// Each reply moves the average by this part of the difference, as TCP's smoothed round-trip time (RFC 6298).
@@ -48,6 +55,14 @@ impl Counters {
 
     /// Not exact when two replies are counted at once: one of them may be lost, which an average bears.
     pub(crate) fn replied_after(&self, latency: Duration) {
+        #[cfg(feature = "metrics")]
+        if let Some(histogram) = self.histogram.get() {
+            histogram.record(latency);
+        }
+        self.average(latency);
+    }
+
+    fn average(&self, latency: Duration) {
         let sample = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).max(1);
         let average = match self.latency.load(Relaxed) {
             0 => sample,
@@ -59,8 +74,19 @@ impl Counters {
     /// A reply has not come within this time.
     pub(crate) fn took_at_least(&self, time: Duration) {
         if self.latency().is_none_or(|average| average < time) {
-            self.replied_after(time);
+            self.average(time);
         }
+    }
+
+    /// From now on latencies are recorded here too.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn record_in(&self, histogram: impl FnOnce() -> metrics::Histogram) {
+        self.histogram.get_or_init(histogram);
+    }
+
+    /// A ping was answered after this time.
+    pub(crate) fn pinged(&self, time: Duration) {
+        self.ping.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1), Relaxed);
     }
 
     pub(crate) fn failed(&self, kind: NodeErrorKind) {
@@ -68,10 +94,7 @@ impl Counters {
     }
 
     pub(crate) fn latency(&self) -> Option<Duration> {
-        match self.latency.load(Relaxed) {
-            0 => None,
-            nanos => Some(Duration::from_nanos(nanos)),
-        }
+        duration(&self.latency)
     }
 
     pub(crate) fn last_error(&self) -> Option<NodeErrorKind> {
@@ -85,8 +108,13 @@ impl Counters {
             late_replies: self.late_replies.load(Relaxed),
             connections: self.connections.load(Relaxed),
             latency: self.latency(),
+            ping: duration(&self.ping),
         }
     }
+}
+
+fn duration(nanos: &AtomicU64) -> Option<Duration> {
+    Some(nanos.load(Relaxed)).filter(|&nanos| nanos > 0).map(Duration::from_nanos)
 }
 
 #[cfg(test)]

@@ -148,7 +148,9 @@ impl<Resp> Correctable<Resp> {
         let (_, rest) = QuorumErrorKind::Incomplete.given(&self.failures);
         let unsettled = replies.call().unsettled(&rest);
         self.failures.extend(unsettled.into_iter().map(|(_, error)| error));
-        self.error = Some(self.failure(self.target));
+        let error = self.failure(self.target);
+        replies.call_mut().came_to(error.kind().into());
+        self.error = Some(error);
         replies.call_mut().end();
     }
 }

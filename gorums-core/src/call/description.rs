@@ -10,14 +10,16 @@ use tonic::metadata::MetadataMap;
 
 use crate::call::flight::{Call, Places};
 use crate::call::intercept::{CallInterceptor, Chain, Own, ReplyChain};
-use crate::call::options::{CallOptions, Timeout};
+use crate::call::options::{CallOptions, MAILBOX, Timeout};
 use crate::call::tally::Tally;
-use crate::channel::queue::{Awaits, Body, LocalRequest, Outgoing, Overflow};
+use crate::channel::queue::{Awaits, Body, LocalRequest, Outgoing, Overflow, Priority};
 use crate::error::{Fault, NodeError, NodeErrorKind};
 use crate::id::MessageId;
 use crate::method::Method;
 use crate::node::{Node, Targets};
-use crate::router::entry::{Entry, Mode, RawReply};
+use crate::observe::{Observed, trace};
+use crate::payload::Payload;
+use crate::router::entry::{Entry, MailboxOverflow, Mode, RawReply};
 use crate::server::nested;
 use crate::wire;
 
@@ -32,11 +34,14 @@ pub(crate) struct Description<Req: 'static, Resp: 'static> {
     pub(crate) options: CallOptions,
     /// Most calls have none.
     interceptors: Option<Box<Chain<Req, Resp>>>,
+    /// What watches the call once it was prepared, if anybody wants to know of it.
+    observed: Option<Box<Observed>>,
 }
 
 impl<Req, Resp> Description<Req, Resp> {
     pub(crate) fn new(targets: Targets, method: &'static Method<Req, Resp>, request: Req) -> Self {
-        Self { targets, method, request, options: CallOptions::default(), interceptors: None }
+        let options = targets.call_options().cloned().unwrap_or_default();
+        Self { targets, method, request, options, interceptors: None, observed: None }
     }
 
     pub(crate) fn add_interceptor(&mut self, takes_replies: bool, link: impl CallInterceptor<Req, Resp>) {
@@ -53,15 +58,16 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 
     /// Starts a call with one reply of each node, of which the tally's decision is reported; or every one, if
-    /// interceptors may change what it counts as.
+    /// interceptors may change what it counts as, or nodes that fail are asked again.
     pub(crate) fn start_counted(self, tally: Tally) -> Call<Resp> {
         let takes_replies = self.interceptors.as_ref().is_some_and(|chain| chain.takes_replies());
-        self.start(if takes_replies { Mode::Each } else { Mode::Counted(tally) })
+        let each = takes_replies || self.options.retry.is_some();
+        self.start(if each { Mode::Each } else { Mode::Counted(tally) })
     }
 
     /// Starts a call with any number of replies of each node.
     pub(crate) fn start_streaming(self) -> Call<Resp> {
-        let (limit, overflow) = self.options.mailbox;
+        let (limit, overflow) = self.options.mailbox.unwrap_or((MAILBOX, MailboxOverflow::Fail));
         self.start(Mode::Streaming { limit: limit.max(1), overflow })
     }
 
@@ -73,7 +79,7 @@ impl<Req, Resp> Description<Req, Resp> {
         own: &[Own<Req>],
     ) -> (Call<Resp>, Vec<(Node, Outgoing)>) {
         let mut waiting = Vec::new();
-        let waits = self.options.overflow == Overflow::Wait;
+        let waits = self.waits_for_room();
         let call = self.start_with(Mode::Handover(tally), own, |node, id, fault, request| match request {
             Some(request) if waits && matches!(fault.kind, NodeErrorKind::QueueFull) => {
                 waiting.push((node.clone(), request.clone()));
@@ -86,11 +92,15 @@ impl<Req, Resp> Description<Req, Resp> {
     /// When a call that is started now ends at the latest, by its own options.
     fn own_deadline(&self, now: Instant) -> Option<Instant> {
         let timeout = match self.options.timeout {
-            Timeout::Default => self.pool_timeout(),
-            Timeout::After(timeout) => timeout,
-            Timeout::Never => return None,
+            None => self.pool_timeout(),
+            Some(Timeout::After(timeout)) => timeout,
+            Some(Timeout::Never) => return None,
         };
         now.checked_add(timeout)
+    }
+
+    fn waits_for_room(&self) -> bool {
+        self.options.overflow == Some(Overflow::Wait)
     }
 
     fn pool_timeout(&self) -> Duration {
@@ -98,8 +108,11 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 
     fn start(mut self, mode: Mode) -> Call<Resp> {
-        let own = self.own_requests();
-        self.start_with(mode, &own, |node, id, fault, _| fail(node, id, fault))
+        let own = self.prepare();
+        let retries = if matches!(mode, Mode::Each) { self.retries(&own) } else { None };
+        let mut call = self.start_with(mode, &own, |node, id, fault, _| fail(node, id, fault));
+        call.retries = retries;
+        call
     }
 
     fn start_with(
@@ -149,6 +162,8 @@ impl<Req, Resp> Description<Req, Resp> {
             places: Places::new(),
             closed: None,
             interceptors: chain.map(|chain| chain as Box<dyn ReplyChain<Resp>>),
+            retries: None,
+            observed: self.observed.take(),
         };
         let Some(pool) = call.pool() else { return call };
         let targets = self.targets.clone();
@@ -165,9 +180,11 @@ impl<Req, Resp> Description<Req, Resp> {
         call
     }
 
-    /// What interceptors change about the request for each node; nothing if there are none. To be asked before the call
-    /// is registered, as interceptors are code of the user.
-    pub(crate) fn own_requests(&mut self) -> Vec<Own<Req>> {
+    /// To be called before the call is registered, as interceptors are code of the user. Gives what they change about the
+    /// request for each node; nothing if there are none.
+    pub(crate) fn prepare(&mut self) -> Vec<Own<Req>> {
+        self.observed = Observed::of(&self.targets, self.method);
+        trace::inject(&self.targets, self.observed.as_deref(), &mut self.options.metadata);
         let Some(chain) = &mut self.interceptors else { return Vec::new() };
         let metadata = self.options.metadata.as_deref();
         self.targets.iter().map(|node| chain.request(node, &self.request, metadata)).collect()
@@ -175,12 +192,13 @@ impl<Req, Resp> Description<Req, Resp> {
 
     /// Offers the request to every node for which nobody waits. Gives back what went wrong, and the requests that want to
     /// wait until there is room for them, with the time at which they give up.
-    pub(crate) fn start_unwatched(&self, own: &[Own<Req>]) -> Unwatched {
+    pub(crate) fn start_unwatched(&mut self, own: &[Own<Req>]) -> Unwatched {
         let now = Instant::now();
-        let mut started = Unwatched { deadline: self.own_deadline(now), ..Unwatched::default() };
+        let (deadline, observed) = (self.own_deadline(now), self.observed.take());
+        let mut started = Unwatched { deadline, observed, ..Unwatched::default() };
         if let Some(node) = self.targets.iter().next() {
             let id = node.channel().pool().pending().one_way_id();
-            let waits = self.options.overflow == Overflow::Wait;
+            let waits = self.waits_for_room();
             let timing = (started.deadline, now);
             self.offer(id, Awaits::Nothing, timing, own, |target, _, fault, request| match request {
                 Some(request) if waits && matches!(fault.kind, NodeErrorKind::QueueFull) => {
@@ -236,16 +254,17 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 
     pub(crate) fn outgoing(&self, id: MessageId, body: Body, awaits: Awaits, timing: Timing) -> Outgoing {
-        Outgoing {
-            id,
-            body,
-            deadline: timing.deadline.unwrap_or(timing.now + NEVER),
-            awaits,
-            overflow: self.options.overflow,
+        self.template().outgoing(id, body, awaits, timing)
+    }
+
+    pub(crate) fn template(&self) -> Template {
+        let options = &self.options;
+        Template {
+            method: self.method.name(),
             idempotent: self.method.is_idempotent(),
-            wait_for_ready: self.options.wait_for_ready,
-            sent_before: false,
-            place: 0,
+            overflow: options.overflow.unwrap_or_default(),
+            wait_for_ready: options.wait_for_ready.unwrap_or_default(),
+            priority: options.priority.unwrap_or_default(),
         }
     }
 
@@ -263,16 +282,14 @@ impl<Req, Resp> Description<Req, Resp> {
     pub(crate) fn local(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Body {
         let (message, metadata) = self.own_or_shared(own);
         let codec = &self.method.request;
-        Body::Local(Box::new(LocalRequest {
-            method: self.method.name(),
-            payload: (codec.keep)((codec.copy)(message), codec),
-            deadline: timing.deadline,
-            metadata: metadata.cloned().map(Arc::new),
-            len: self.outline(id, timing, metadata).encoded_len((codec.len)(message)),
-        }))
+        let len = self.outline(id, timing, metadata).encoded_len((codec.len)(message));
+        self.template().local((codec.keep)((codec.copy)(message), codec), timing, metadata, len)
     }
 
-    fn own_or_shared<'a>(&'a self, own: Option<&'a Own<Req>>) -> (&'a Req, Option<&'a MetadataMap>) {
+    pub(crate) fn own_or_shared<'a>(
+        &'a self,
+        own: Option<&'a Own<Req>>,
+    ) -> (&'a Req, Option<&'a MetadataMap>) {
         let message = own.and_then(|own| own.message.as_ref()).unwrap_or(&self.request);
         let metadata = own.and_then(|own| own.metadata.as_deref()).or(self.options.metadata.as_deref());
         (message, metadata)
@@ -284,7 +301,61 @@ impl<Req, Resp> Description<Req, Resp> {
         timing: Timing,
         metadata: Option<&'a MetadataMap>,
     ) -> wire::Outline<'a> {
-        wire::Outline::request(id.to_wire(), self.method.name(), timing.timeout(), metadata)
+        self.template().outline(id, timing, metadata)
+    }
+}
+
+/// What all requests of a call have in common, whatever they say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Template {
+    method: &'static str,
+    pub(crate) idempotent: bool,
+    overflow: Overflow,
+    wait_for_ready: bool,
+    priority: Priority,
+}
+
+impl Template {
+    pub(crate) fn outgoing(&self, id: MessageId, body: Body, awaits: Awaits, timing: Timing) -> Outgoing {
+        Outgoing {
+            id,
+            body,
+            deadline: timing.deadline.unwrap_or(timing.now + NEVER),
+            awaits,
+            overflow: self.overflow,
+            priority: self.priority,
+            idempotent: self.idempotent,
+            wait_for_ready: self.wait_for_ready,
+            sent_before: false,
+            place: 0,
+        }
+    }
+
+    pub(crate) fn outline<'a>(
+        &self,
+        id: MessageId,
+        timing: Timing,
+        metadata: Option<&'a MetadataMap>,
+    ) -> wire::Outline<'a> {
+        wire::Outline::request(id.to_wire(), self.method, timing.timeout(), metadata)
+    }
+
+    /// A message for this process, which would be `len` long if it were encoded.
+    pub(crate) fn local(
+        &self,
+        payload: Payload,
+        timing: Timing,
+        metadata: Option<&MetadataMap>,
+        len: usize,
+    ) -> Body {
+        let metadata = metadata.cloned().map(Arc::new);
+        Body::Local(Box::new(LocalRequest {
+            method: self.method,
+            payload,
+            deadline: timing.deadline,
+            metadata,
+            len,
+        }))
     }
 }
 
@@ -294,6 +365,7 @@ pub(crate) struct Unwatched {
     pub(crate) errors: Vec<NodeError>,
     pub(crate) waiting: Vec<(Node, Outgoing)>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) observed: Option<Box<Observed>>,
 }
 
 /// When a call starts, and when it ends at the latest.

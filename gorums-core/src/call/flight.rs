@@ -1,7 +1,7 @@
 //! A call in flight, and its end.
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::call::intercept::{Received, ReplyChain};
+use crate::call::retry::Retries;
 use crate::call::staged::NeverAsked;
 use crate::call::tally::{Outcome, Tally};
 use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::id::MessageId;
 use crate::method::MessageError;
 use crate::node::{Node, Targets};
+use crate::observe::{CallOutcome, Observed};
 use crate::payload::Payload;
 use crate::pool::Pool;
 use crate::router::entry::{Ended, Entry, Look, Progress, RawReplies, RawReply};
@@ -40,6 +42,10 @@ pub(crate) struct Call<Resp> {
     pub(super) closed: Option<Box<Ended>>,
     /// What replies go through.
     pub(super) interceptors: Option<Box<dyn ReplyChain<Resp>>>,
+    /// What asks nodes again that have failed.
+    pub(super) retries: Option<Box<Retries>>,
+    /// What watches the call.
+    pub(super) observed: Option<Box<Observed>>,
 }
 
 /// The places that a request got in the queues of its targets; 0 where it got none.
@@ -72,6 +78,24 @@ impl<Resp> Call<Resp> {
     }
 
     pub(crate) fn look(&mut self, waker: &Waker) -> Look {
+        let Some(mut retries) = self.retries.take() else { return self.look_for_replies(waker) };
+        let look = loop {
+            retries.poll(self, &mut Context::from_waker(waker));
+            match self.look_for_replies(waker) {
+                Look::Replies(replies) => {
+                    let given = retries.hold_back(self, replies);
+                    if !given.is_empty() {
+                        break Look::Replies(given);
+                    }
+                }
+                look => break look,
+            }
+        };
+        self.retries = Some(retries);
+        look
+    }
+
+    fn look_for_replies(&mut self, waker: &Waker) -> Look {
         if !self.refused.is_empty() {
             return Look::Replies(self.refused.drain(..).collect());
         }
@@ -128,10 +152,25 @@ impl<Resp> Call<Resp> {
         self.interceptors.is_some()
     }
 
+    /// Whether every reply has to be looked at as it comes, whatever the caller waits for.
+    pub(crate) fn takes_each(&self) -> bool {
+        self.interceptors.is_some() || self.retries.is_some()
+    }
+
+    /// The request is put into the queue of a node once more, at a place that is not known.
+    pub(crate) fn forget_place(&mut self, target: usize) {
+        if let Some(place) = self.places.get_mut(target) {
+            *place = 0;
+        }
+    }
+
     /// What the call has got from one node; `None` if that is nothing.
     pub(crate) fn receive(&mut self, reply: RawReply) -> Option<Received<Resp>> {
         let target = reply.target;
         let reply = self.decode(reply);
+        if let Some(observed) = &mut self.observed {
+            observed.reply(self.targets.get(target), reply.as_ref().err());
+        }
         self.pass(target, reply)
     }
 
@@ -190,7 +229,9 @@ impl<Resp> Call<Resp> {
             let sent = match progress {
                 Progress::Settled => continue,
                 Progress::Held => {
-                    let fault = Fault::unsent(NodeErrorKind::Cancelled, Some(Arc::new(NeverAsked)));
+                    let last = self.retries.as_ref().and_then(|retries| retries.last(target)).cloned();
+                    let never = || Fault::unsent(NodeErrorKind::Cancelled, Some(Arc::new(NeverAsked)));
+                    let fault = last.unwrap_or_else(never);
                     errors.push((target, self.error(target, fault)));
                     continue;
                 }
@@ -218,22 +259,33 @@ impl<Resp> Call<Resp> {
     /// The call has succeeded: its entry goes, and its requests go on.
     pub(crate) fn reached(&mut self) {
         self.reached = true;
+        self.came_to(CallOutcome::Ok);
         self.end();
     }
 
+    /// How the call has ended, for whoever watches it.
+    pub(crate) fn came_to(&mut self, outcome: CallOutcome) {
+        if let Some(observed) = self.observed.take() {
+            observed.ended(outcome);
+        }
+    }
+
     pub(crate) fn quorum_error(
-        &self,
+        &mut self,
         kind: QuorumErrorKind,
         (needed, replies): (usize, usize),
         nodes: Vec<NodeError>,
     ) -> QuorumError {
+        self.came_to(kind.into());
         QuorumError::new(kind, self.method, (needed, replies, self.size()), nodes)
     }
 }
 
 impl<Resp> Drop for Call<Resp> {
     fn drop(&mut self) {
+        let was_open = self.id.is_some();
         self.end();
+        self.came_to(if was_open { CallOutcome::Dropped } else { CallOutcome::Ended });
     }
 }
 

@@ -20,7 +20,7 @@ use crate::node::{Node, Targets};
 impl<Req> Description<Req, ()> {
     /// Starts the call and waits for the hand-over. Where there is no room, waits for that too if it is to.
     async fn hand_over(mut self, quorum: Quorum) -> Result<(), QuorumError> {
-        let own = self.own_requests();
+        let own = self.prepare();
         let Some(quorum) = among_called(quorum, &own) else { return Ok(()) };
         let tally = Tally::new(quorum, self.size());
         let (call, waiting) = self.start_handover(tally, &own);
@@ -67,7 +67,7 @@ async fn offer_when_room(node: &Node, mut request: Outgoing) -> Result<(), Fault
 impl Unwatched {
     /// Waits until there was room for all requests that want to wait. Gives back what went wrong.
     async fn queued(self) -> Vec<NodeError> {
-        let Self { mut errors, waiting, deadline } = self;
+        let Self { mut errors, waiting, deadline, observed } = self;
         let wait = async |(node, request): (Node, Outgoing)| {
             let late = Fault::unsent(NodeErrorKind::DeadlineExceeded, None);
             let offer = offer_when_room(&node, request);
@@ -80,14 +80,21 @@ impl Unwatched {
         if !waiting.is_empty() {
             errors.extend(join_all(waiting.into_iter().map(wait)).await.into_iter().filter_map(Result::err));
         }
+        if let Some(observed) = observed {
+            observed.queued(&errors);
+        }
         errors
     }
 
     /// No node waits: what wants to has no room.
     fn refused(self) -> Vec<NodeError> {
         let full = |(node, _): &(Node, Outgoing)| Fault::unsent(NodeErrorKind::QueueFull, None).of(node);
-        let waiting: Vec<_> = self.waiting.iter().map(full).collect();
-        self.errors.into_iter().chain(waiting).collect()
+        let mut errors = self.errors;
+        errors.extend(self.waiting.iter().map(full));
+        if let Some(observed) = self.observed {
+            observed.queued(&errors);
+        }
+        errors
     }
 }
 
@@ -98,7 +105,7 @@ macro_rules! oneway_options {
 
         /// What happens when the queue of a node is full; by default, the call fails on that node.
         pub fn overflow(mut self, overflow: Overflow) -> Self {
-            self.description.options.overflow = overflow;
+            self.description.options.overflow = Some(overflow);
             self
         }
     };
@@ -125,7 +132,8 @@ impl<Req> Unicast<Req> {
     ///
     /// The message was not taken: the queue is full, the node is down or closed. A connection that breaks
     /// later goes unnoticed.
-    pub fn send(self) -> Result<(), NodeError> {
+    pub fn send(mut self) -> Result<(), NodeError> {
+        self.description.prepare();
         self.description.start_unwatched(&[]).refused().into_iter().next().map_or(Ok(()), Err)
     }
 
@@ -140,7 +148,8 @@ impl<Req> Unicast<Req> {
     /// # Cancel safety
     ///
     /// The message was queued or not: it is withdrawn if it waits for room.
-    pub async fn queued(self) -> Result<(), NodeError> {
+    pub async fn queued(mut self) -> Result<(), NodeError> {
+        self.description.prepare();
         self.description.start_unwatched(&[]).queued().await.into_iter().next().map_or(Ok(()), Err)
     }
 }
@@ -200,7 +209,7 @@ impl<Req> Multicast<Req> {
     /// [`QuorumErrorKind::SendFailure`] if fewer nodes took the message than were asked for; it still goes to
     /// those that did. A connection that breaks later goes unnoticed.
     pub fn send(mut self) -> Result<(), QuorumError> {
-        let own = self.description.own_requests();
+        let own = self.description.prepare();
         let Some(quorum) = among_called(self.quorum, &own) else { return Ok(()) };
         let errors = self.description.start_unwatched(&own).refused();
         self.taken(quorum, errors)
@@ -218,7 +227,7 @@ impl<Req> Multicast<Req> {
     ///
     /// The message was queued for the nodes that had room, and is withdrawn from the others.
     pub async fn queued(mut self) -> Result<(), QuorumError> {
-        let own = self.description.own_requests();
+        let own = self.description.prepare();
         let Some(quorum) = among_called(self.quorum, &own) else { return Ok(()) };
         let started = self.description.start_unwatched(&own);
         drop(own);

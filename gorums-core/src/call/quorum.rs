@@ -11,7 +11,7 @@ use crate::call::correctable::Correctable;
 use crate::call::decide::DecideFuture;
 use crate::call::description::Description;
 use crate::call::intercept::call_interceptors;
-use crate::call::options::common_options;
+use crate::call::options::{common_options, retry_option};
 use crate::call::reach::{Counted, Reach};
 use crate::call::replies::Replies;
 use crate::call::reply_set::{QuorumFunction, ReachWith};
@@ -40,6 +40,7 @@ impl<Req, Resp, Q> QuorumCall<Req, Resp, Q> {
     }
 
     common_options!();
+    retry_option!();
     call_interceptors!(Resp);
 
     /// Waits for the first successful reply.

@@ -201,6 +201,7 @@ fn close<Resp>(
         return Ok(value);
     }
     if late_counted {
+        call.came_to(failure.into());
         call.end();
     }
     Err(progress.fail(call, failure))

@@ -183,7 +183,7 @@ impl<Resp> Replies<Resp> {
         for (target, received) in self.waiting {
             progress.receive(target, received);
         }
-        if progress.tally.outcome() == Outcome::Pending && !self.call.is_intercepted() {
+        if progress.tally.outcome() == Outcome::Pending && !self.call.takes_each() {
             self.call.count(progress.tally);
         }
         Reach::new(self.call, progress, QuorumErrorKind::Incomplete)

@@ -10,11 +10,12 @@ use pin_project_lite::pin_project;
 use crate::call::description::Description;
 use crate::call::flight::Call;
 use crate::call::intercept::{Received, call_interceptors};
-use crate::call::options::common_options;
+use crate::call::options::{common_options, retry_option};
 use crate::call::reach::Deadline;
 use crate::error::{NodeError, NodeErrorKind};
 use crate::method::Method;
 use crate::node::Targets;
+use crate::observe::CallOutcome;
 use crate::router::entry::Look;
 
 /// A call to one node, which replies once.
@@ -29,6 +30,7 @@ impl<Req, Resp> Rpc<Req, Resp> {
     }
 
     common_options!();
+    retry_option!();
     call_interceptors!(Resp);
 
     /// Sends the request now: calls that one task sends reach the node in the order in which it sent them.
@@ -75,6 +77,14 @@ fn result<Resp>(received: Received<Resp>) -> Result<Resp, NodeError> {
     }
 }
 
+fn outcome<Resp>(received: Option<&Received<Resp>>) -> CallOutcome {
+    match received {
+        Some(Received::Given(Ok(_))) => CallOutcome::Ok,
+        Some(Received::Given(Err(error)) | Received::LeftOut(error)) => error.kind().into(),
+        None => CallOutcome::Dropped,
+    }
+}
+
 impl<Resp> Future for RpcFuture<Resp> {
     type Output = Result<Resp, NodeError>;
 
@@ -89,11 +99,14 @@ impl<Resp> Future for RpcFuture<Resp> {
             }
         };
         if let Some(reply) = replies.into_iter().next() {
+            let received = this.call.receive(reply);
+            this.call.came_to(outcome(received.as_ref()));
             this.call.end();
-            return this.call.receive(reply).map_or(Poll::Pending, |received| Poll::Ready(result(received)));
+            return received.map_or(Poll::Pending, |received| Poll::Ready(result(received)));
         }
         let overdue = overdue.map_or(NodeErrorKind::DeadlineExceeded, NodeErrorKind::from);
         let late = this.call.unsettled(&overdue);
+        this.call.came_to((&overdue).into());
         this.call.end();
         let late = late.into_iter().next().and_then(|(target, error)| this.call.pass(target, Err(error)));
         late.map_or(Poll::Pending, |received| Poll::Ready(result(received)))

@@ -29,14 +29,14 @@ impl<Req, Resp> StreamingCall<Req, Resp> {
 
     /// Lets the call last until it is dropped, the nodes end it, or their connections break.
     pub fn no_timeout(mut self) -> Self {
-        self.description.options.timeout = Timeout::Never;
+        self.description.options.timeout = Some(Timeout::Never);
         self
     }
 
     /// How many replies may wait to be read, and what happens when there are more. By default 1,024, and
     /// then the call fails as overrun. A caller that reads slowly never holds up others.
     pub fn mailbox(mut self, replies: usize, overflow: MailboxOverflow) -> Self {
-        self.description.options.mailbox = (replies, overflow);
+        self.description.options.mailbox = Some((replies, overflow));
         self
     }
 

@@ -201,6 +201,7 @@ mod tests {
             deadline: if late { now } else { now + Duration::from_secs(60) },
             awaits: Awaits::Nothing,
             overflow: Overflow::Fail,
+            priority: crate::Priority::Normal,
             idempotent: false,
             wait_for_ready: false,
             sent_before: false,

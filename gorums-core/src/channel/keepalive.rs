@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use h2::{Ping, PingPong};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::transport::{Activity, TransportError};
 
@@ -22,8 +22,10 @@ pub(crate) struct Keepalive {
     interval: Duration,
     timeout: Duration,
     timer: Pin<Box<Sleep>>,
-    awaits_pong: bool,
-    has_pong: bool,
+    /// When the ping that is not answered yet was sent.
+    sent: Option<Instant>,
+    /// How long the last answer took; `None` before the first.
+    last: Option<Duration>,
 }
 
 impl Keepalive {
@@ -40,41 +42,46 @@ impl Keepalive {
             interval,
             timeout,
             timer: Box::pin(sleep(Duration::ZERO)),
-            awaits_pong: false,
-            has_pong: false,
+            sent: None,
+            last: None,
         }
     }
 
     /// The peer has answered a ping.
     pub(crate) fn has_pong(&self) -> bool {
-        self.has_pong
+        self.last.is_some()
+    }
+
+    /// How long the peer took to answer the last ping.
+    pub(crate) fn last(&self) -> Option<Duration> {
+        self.last
     }
 
     /// Ready when the peer has not answered a ping in time, nor shown another sign of life.
     pub(crate) fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
         loop {
-            if self.awaits_pong
+            if let Some(sent) = self.sent
                 && let Poll::Ready(pong) = self.ping_pong.poll_pong(cx)
             {
                 if let Err(error) = pong {
                     return Poll::Ready(error.into());
                 }
-                self.awaits_pong = false;
-                self.has_pong = true;
+                self.sent = None;
+                self.last = Some(sent.elapsed());
                 self.timer.set(sleep(self.interval));
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let signs = self.activity.signs();
-            if self.awaits_pong {
+            if self.sent.is_some() {
                 if signs == self.signs {
                     return Poll::Ready(TransportError::KeepaliveTimeout(self.timeout));
                 }
             } else if let Err(error) = self.ping_pong.send_ping(Ping::opaque()) {
                 return Poll::Ready(error.into());
             }
-            self.awaits_pong = true;
+            self.sent.get_or_insert_with(Instant::now);
             self.signs = signs;
             self.timer.set(sleep(self.timeout));
         }

@@ -24,6 +24,11 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// The wait after this many failures in a row, from 1 up. `dice` is evenly distributed from 0 to 1.
+    pub(crate) fn wait(&self, failures: u32, dice: f64) -> Duration {
+        self.ceiling(failures).mul_f64(dice.clamp(0.0, 1.0))
+    }
+
     /// The longest wait after this many failures in a row, from 1 up.
     fn ceiling(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(20);
@@ -100,7 +105,7 @@ impl Link {
         self.failures = self.failures.saturating_add(1);
         let down_for = self.down_since.map_or(Duration::ZERO, |since| now - since);
         Retry {
-            after: self.backoff.ceiling(self.failures).mul_f64(dice.clamp(0.0, 1.0)),
+            after: self.backoff.wait(self.failures, dice),
             fail_fast: self.failures > 1 || down_for >= self.backoff.initial,
         }
     }

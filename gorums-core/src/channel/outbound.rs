@@ -275,7 +275,7 @@ impl Stream {
             let polled = match part {
                 KEEPALIVE => match keepalive.as_mut().map(|keepalive| keepalive.poll_dead(cx)) {
                     Some(Poll::Ready(error)) => Part::Ready(End::Lost(error)),
-                    _ => Part::Waits,
+                    Some(Poll::Pending) | None => Part::Waits,
                 },
                 DRIVER => driver.poll(cx),
                 CONNECTION.. => match Pin::new(&mut *connection).poll(cx) {
@@ -287,6 +287,11 @@ impl Stream {
                     },
                 },
             };
+            if part == KEEPALIVE
+                && let Some(ping) = keepalive.as_ref().and_then(Keepalive::last)
+            {
+                channel.counters().pinged(ping);
+            }
             if !*up && (driver.answered() || keepalive.as_ref().is_none_or(Keepalive::has_pong)) {
                 *up = true;
                 let_requests_go(driver, channel);

@@ -3,24 +3,21 @@
 //! Pure: no lock, no clock, no I/O. [`Channel`](super::Channel) keeps it behind a lock.
 
 mod buffer;
+mod lane;
 mod request;
 
 use std::collections::VecDeque;
-use std::mem;
 use std::task::Waker;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::time::Instant;
 
 use self::buffer::Buffer;
+use self::lane::{Keep, Lane};
 pub(crate) use self::request::{Awaits, Body, LARGE, LocalRequest, Outgoing};
-pub use self::request::{Overflow, QueueCounts, QueueLimits};
+pub use self::request::{Overflow, Priority, QueueCounts, QueueLimits};
 use crate::error::{NodeErrorKind, Source};
 use crate::id::MessageId;
-
-/// While so many bytes wait one behind the other, further requests wait each on its own: they are cheap to remove, which a
-/// queue that is not emptied needs more than short ways.
-const BACKLOG: usize = 256 << 10;
 
 #[derive(Debug, Default)]
 enum Admission {
@@ -47,12 +44,7 @@ pub(crate) enum Push {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Queue {
-    requests: VecDeque<Outgoing>,
-    /// The requests that were copied, one behind the other.
-    copied: Buffer,
-    bytes: usize,
-    /// How many requests were taken so far.
-    taken: u64,
+    normal: Lane,
     driver: Option<Waker>,
     /// The driver waits until the peer takes more. It hears of that elsewhere, and further requests need not wake it.
     waits_for_room: bool,
@@ -60,11 +52,11 @@ pub(crate) struct Queue {
     gone: bool,
     admission: Admission,
     limits: QueueLimits,
-    /// No request that waits expires before this.
-    earliest: Option<Instant>,
     counts: QueueCounts,
     /// Replies and control messages, encoded one behind the other. They pass the requests.
     replies: Buffer,
+    /// Requests that pass the normal ones.
+    control: Lane,
 }
 
 impl Queue {
@@ -73,8 +65,8 @@ impl Queue {
     }
 
     pub(crate) fn counts(&self) -> QueueCounts {
-        let queued = self.requests.len() as u64;
-        QueueCounts { queued, queued_bytes: self.bytes as u64, ..self.counts }
+        let queued = (self.normal.len() + self.control.len()) as u64;
+        QueueCounts { queued, queued_bytes: self.bytes() as u64, ..self.counts }
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -86,12 +78,29 @@ impl Queue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.replies.is_empty()
+        self.normal.is_empty() && self.control.is_empty() && self.replies.is_empty()
     }
 
-    fn fits(&self, len: usize) -> bool {
-        self.requests.is_empty()
-            || (self.requests.len() < self.limits.messages && self.bytes + len <= self.limits.bytes)
+    fn lane(&mut self, priority: Priority) -> &mut Lane {
+        match priority {
+            Priority::Normal => &mut self.normal,
+            Priority::Control => &mut self.control,
+        }
+    }
+
+    fn fits(&self, request: &Outgoing) -> bool {
+        match request.priority {
+            Priority::Normal => self.normal.fits(request.len(), self.limits),
+            Priority::Control => self.control.fits(request.len(), self.limits),
+        }
+    }
+
+    fn append(&mut self, request: &mut Outgoing) {
+        match request.priority {
+            Priority::Normal if self.waits_for_room => self.normal.append(request, Keep::CopiedIfShort),
+            Priority::Normal => self.normal.append(request, Keep::Copied),
+            Priority::Control => self.control.append(request, Keep::Apart),
+        }
     }
 
     /// Takes a request in, or applies its policy when there is no room. Requests whose deadline has passed by
@@ -108,12 +117,13 @@ impl Queue {
             self.counts.failed += 1;
             return Push::Refused(kind, source);
         }
-        if !self.fits(request.len()) {
+        if !self.fits(request) {
             self.expire(now);
-            self.evict(request.len());
+            let limits = self.limits;
+            self.counts.dropped += self.lane(request.priority).evict(request.len(), limits) as u64;
         }
         request.place = 0;
-        if self.fits(request.len()) {
+        if self.fits(request) {
             self.append(request);
             return Push::Queued(self.wake_for_request());
         }
@@ -132,64 +142,13 @@ impl Queue {
 
     /// Removes the requests whose deadlines have passed: their callers know by themselves.
     pub(crate) fn expire(&mut self, now: Instant) {
-        if self.earliest.is_none_or(|earliest| now < earliest) {
-            return;
-        }
-        let expired = self.take_out(|request| request.deadline <= now);
-        self.counts.failed += expired.len() as u64;
-        self.earliest = self.requests.iter().map(|request| request.deadline).min();
-    }
-
-    /// Takes out some requests, wherever they are.
-    fn take_out(&mut self, which: impl Fn(&Outgoing) -> bool) -> Vec<Outgoing> {
-        let mut copied = mem::take(&mut self.copied);
-        let mut taken = Vec::new();
-        for request in mem::take(&mut self.requests) {
-            let bytes = copied.take_front(request.copied_len());
-            if which(&request) {
-                self.bytes -= request.len();
-                taken.push(request);
-            } else {
-                self.copied.put_back(bytes);
-                self.requests.push_back(request);
-            }
-        }
-        taken
-    }
-
-    /// Drops requests that nobody waits for any longer, oldest first, until a request of this length fits.
-    fn evict(&mut self, len: usize) {
-        let mut index = 0;
-        while !self.fits(len) && index < self.requests.len() {
-            if self.requests[index].awaits == Awaits::NoLonger {
-                self.remove(index);
-                self.counts.dropped += 1;
-            } else {
-                index += 1;
-            }
-        }
-    }
-
-    fn remove(&mut self, index: usize) -> Option<Outgoing> {
-        let start: usize = self.requests.range(..index).map(Outgoing::copied_len).sum();
-        let removed = self.requests.remove(index)?;
-        let len = removed.copied_len();
-        self.copied.remove(start, len);
-        self.bytes -= removed.len();
-        Some(removed)
+        self.counts.failed += (self.normal.expire(now) + self.control.expire(now)) as u64;
     }
 
     /// The call of a request, which got this place or else 0, has succeeded without it.
     pub(crate) fn leave(&mut self, id: MessageId, place: u64) {
-        let request = if place == 0 {
-            self.requests.iter_mut().rev().find(|request| request.id == id)
-        } else {
-            // The places of those that wait rise, as what is sent again keeps its own.
-            let index = self.requests.partition_point(|request| request.place < place);
-            self.requests.get_mut(index).filter(|request| request.id == id)
-        };
-        if let Some(request) = request {
-            request.awaits = Awaits::NoLonger;
+        if !self.normal.leave(id, place) && !self.control.is_empty() {
+            self.control.leave(id, place);
         }
     }
 
@@ -198,51 +157,15 @@ impl Queue {
         match self.admission {
             Admission::Closed => true,
             Admission::Down(_) if !request.wait_for_ready => true,
-            Admission::Open | Admission::Down(_) => self.fits(request.len()),
+            Admission::Open | Admission::Down(_) => self.fits(request),
         }
-    }
-
-    /// Counts a request that comes in, at whichever end.
-    fn add(&mut self, request: &Outgoing) {
-        self.bytes += request.len();
-        let earliest = self.earliest.map_or(request.deadline, |earliest| earliest.min(request.deadline));
-        self.earliest = Some(earliest);
-    }
-
-    fn append(&mut self, request: &mut Outgoing) {
-        self.add(request);
-        if request.place == 0 {
-            self.taken += 1;
-            request.place = self.taken;
-        }
-        let is_long = self.copied.len() >= BACKLOG;
-        let body = match &mut request.body {
-            Body::Short(message) if is_long => Body::Shared(Bytes::copy_from_slice(message)),
-            Body::Short(message) => {
-                self.copied.tail().extend_from_slice(message);
-                Body::Copied(message.len())
-            }
-            // While the peer takes no more, a copy now would save nothing.
-            Body::Shared(message) if message.len() < LARGE && !is_long && !self.waits_for_room => {
-                self.copied.tail().extend_from_slice(message);
-                Body::Copied(message.len())
-            }
-            body => body.share(),
-        };
-        self.requests.push_back(Outgoing { body, ..*request });
     }
 
     fn replace_oldest(&mut self, request: &mut Outgoing) -> Push {
-        let mut dropped = Vec::new();
+        let limits = self.limits;
+        let mut dropped = self.lane(request.priority).drop_oldest(request.len(), limits);
         let mut waker = None;
-        while !self.fits(request.len()) {
-            let oldest = self.requests.iter().position(Outgoing::droppable);
-            let Some(oldest) = oldest.and_then(|index| self.remove(index)) else {
-                break;
-            };
-            dropped.push(oldest);
-        }
-        if self.fits(request.len()) {
+        if self.fits(request) {
             self.append(request);
             waker = self.wake_for_request();
         } else {
@@ -264,7 +187,7 @@ impl Queue {
 
     /// The size of the requests that wait.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.normal.bytes() + self.control.bytes()
     }
 
     pub(crate) fn reply_bytes(&self) -> usize {
@@ -276,24 +199,16 @@ impl Queue {
         self.replies.take()
     }
 
-    /// Takes the requests at the front that are at most `room` long in all; the first even if it is longer, if `any` length
-    /// will do. Gives the bytes of those that were copied.
+    /// Takes requests that are at most `room` long in all, those of control first; the first even if it is longer, if `any`
+    /// length will do. Gives the bytes of those that were copied.
     pub(crate) fn take(&mut self, room: usize, any: bool, taken: &mut VecDeque<Outgoing>) -> BytesMut {
-        let (bytes, copied) = if self.bytes <= room && taken.is_empty() {
-            mem::swap(&mut self.requests, taken);
-            (self.bytes, self.copied.take())
-        } else {
-            let (mut bytes, mut copied) = (0, 0);
-            while let Some(request) = self.requests.front()
-                && (any && taken.is_empty() || bytes + request.len() <= room)
-            {
-                bytes += request.len();
-                copied += request.copied_len();
-                taken.extend(self.requests.pop_front());
-            }
-            (bytes, self.copied.take_front(copied))
-        };
-        self.bytes -= bytes;
+        let mut left = Some(room);
+        if !self.control.is_empty() {
+            let before = self.control.bytes();
+            self.control.take(room, any, taken);
+            left = room.checked_sub(before - self.control.bytes());
+        }
+        let copied = left.map_or_else(BytesMut::new, |room| self.normal.take(room, any, taken));
         self.counts.sent += taken.len() as u64;
         copied
     }
@@ -301,11 +216,7 @@ impl Queue {
     /// Takes the request at the front.
     #[cfg(test)]
     pub(crate) fn pop(&mut self) -> Option<Outgoing> {
-        let mut request = self.requests.pop_front()?;
-        if let Body::Copied(len) = request.body {
-            request.body = Body::Short(self.copied.take_front(len));
-        }
-        self.bytes -= request.len();
+        let request = self.control.pop().or_else(|| self.normal.pop())?;
         self.counts.sent += 1;
         Some(request)
     }
@@ -318,24 +229,27 @@ impl Queue {
 
     /// Puts requests that were sent back in front of all others, in their order.
     pub(crate) fn requeue(&mut self, requests: impl Iterator<Item = Outgoing>) {
-        let (waiting, copied) = (mem::take(&mut self.requests), self.copied.take());
-        for mut request in requests {
-            self.counts.sent -= 1;
-            request.sent_before = true;
-            self.append(&mut request);
-        }
-        self.requests.extend(waiting);
-        self.copied.put_back(copied);
+        let (control, normal): (Vec<_>, Vec<_>) =
+            requests.partition(|request| request.priority == Priority::Control);
+        self.counts.sent -= (control.len() + normal.len()) as u64;
+        let keep = if self.waits_for_room { Keep::CopiedIfShort } else { Keep::Copied };
+        self.normal.requeue(normal, keep);
+        self.control.requeue(control, Keep::Apart);
     }
 
     /// Withdraws a request that was not sent yet.
     pub(crate) fn withdraw(&mut self, id: MessageId) -> bool {
-        let Some(index) = self.requests.iter().position(|request| request.id == id) else {
-            return false;
-        };
-        self.remove(index);
-        self.counts.failed += 1;
-        true
+        let withdrawn = self.normal.withdraw(id) || self.control.withdraw(id);
+        self.counts.failed += u64::from(withdrawn);
+        withdrawn
+    }
+
+    /// Takes out some requests, wherever they are: they have failed.
+    fn fail(&mut self, which: impl Fn(&Outgoing) -> bool) -> Vec<Outgoing> {
+        let mut failed = self.control.take_out(&which);
+        failed.append(&mut self.normal.take_out(&which));
+        self.counts.failed += failed.len() as u64;
+        failed
     }
 
     /// From now on requests that do not want to wait are refused. Gives back those that do not.
@@ -344,9 +258,7 @@ impl Queue {
             return Vec::new();
         }
         self.admission = Admission::Down(source);
-        let failed = self.take_out(|request| !request.wait_for_ready);
-        self.counts.failed += failed.len() as u64;
-        failed
+        self.fail(|request| !request.wait_for_ready)
     }
 
     pub(crate) fn go_up(&mut self) {
@@ -365,9 +277,7 @@ impl Queue {
     pub(crate) fn clear(&mut self) -> Vec<Outgoing> {
         self.gone = true;
         self.replies.clear();
-        let failed = self.take_out(|_| true);
-        self.counts.failed += failed.len() as u64;
-        failed
+        self.fail(|_| true)
     }
 
     /// The driver is at work and looks at the queue before it waits again: it need not be woken.

@@ -10,7 +10,7 @@ use crate::node::Node;
 
 impl Configuration {
     fn with_nodes(&self, nodes: Vec<Node>) -> Self {
-        Self::from_nodes(self.pool().clone(), nodes)
+        Self::from_parts(self.pool().clone(), nodes, self.members().call_options.clone())
     }
 
     fn retain(&self, keep: impl Fn(&Node) -> bool) -> Self {

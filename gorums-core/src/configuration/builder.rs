@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tonic::metadata::MetadataMap;
 
+use crate::call::CallOptions;
 use crate::channel::callbacks::Callbacks;
 use crate::channel::link::Backoff;
 use crate::channel::queue::QueueLimits;
@@ -15,6 +16,7 @@ use crate::configuration::Configuration;
 use crate::error::{ConfigError, Fault, NodeError, NodeErrorKind};
 use crate::id::{AsNodeId, Initiator, NodeId};
 use crate::node::Node;
+use crate::observe::trace::Propagator;
 use crate::pool::{Pool, PoolOptions};
 use crate::server::ServerBuilder;
 use crate::server::registry::Registry;
@@ -170,6 +172,35 @@ impl ConfigurationBuilder {
         self
     }
 
+    /// What holds for all calls that do not say otherwise, rpcs included: deadline, retries, priority, and what happens when a
+    /// node is down or its queue full. Called again, the newer options are stronger.
+    pub fn call_options(mut self, options: CallOptions) -> Self {
+        let options = match self.options.call_options.as_deref() {
+            Some(others) => options.or(others),
+            None => options,
+        };
+        self.options.call_options = Some(Arc::new(options));
+        self
+    }
+
+    /// Adds the context of each call's span to its metadata, so that a tracing system sees the handlers of other processes as
+    /// its children.
+    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+        self.options.propagator = Some(Arc::new(propagator));
+        self
+    }
+
+    /// Publishes metrics through the facade of the crate [`metrics`], under this name: the label `configuration`. What
+    /// happens in calls is recorded at once; gauges, and counters of nodes, are published at the interval and when the
+    /// configuration is closed. The metrics are listed in the guide, under "Observability"; their names are stable.
+    ///
+    /// The recorder has to be installed before the configuration is made.
+    #[cfg(feature = "metrics")]
+    pub fn metrics(mut self, name: impl Into<String>, interval: Duration) -> Self {
+        self.options.metrics = Some((name.into(), interval));
+        self
+    }
+
     /// Offers services to the nodes, which can call them back over the connections that this configuration makes. The
     /// options of the builder other than its services do not matter.
     ///
@@ -214,6 +245,10 @@ impl ConfigurationBuilder {
             return Err(ConfigError::NoNodes);
         }
         let pool = Pool::new(Initiator::Client, self.options);
+        #[cfg(feature = "metrics")]
+        if let Some((_, every)) = &pool.options().metrics {
+            pool.spawn(crate::observe::metrics::publish_client(pool.clone(), *every));
+        }
         let nodes = add_nodes(&pool, self.nodes)?;
         Ok(Configuration::from_nodes(pool, nodes))
     }
@@ -282,7 +317,12 @@ fn open(pool: &Arc<Pool>, id: NodeId, spec: NodeSpec) -> Node {
             channel
         }
     };
-    Node::new(channel)
+    let node = Node::new(channel);
+    #[cfg(feature = "metrics")]
+    if let Some(metrics) = pool.metrics() {
+        metrics.watch(&node);
+    }
+    node
 }
 
 /// Whether an address has the form `host:port`.

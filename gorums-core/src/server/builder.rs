@@ -32,6 +32,8 @@ pub struct ServerBuilder {
     membership: Membership,
     security: ServerSecurity,
     hooks: Hooks,
+    #[cfg(feature = "metrics")]
+    metrics: Option<(String, Duration)>,
 }
 
 impl ServerBuilder {
@@ -48,6 +50,8 @@ impl ServerBuilder {
             membership: Membership::default(),
             security: ServerSecurity::default(),
             hooks: Hooks::default(),
+            #[cfg(feature = "metrics")]
+            metrics: None,
         }
     }
 
@@ -85,6 +89,19 @@ impl ServerBuilder {
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.methods.add_interceptor(interceptor);
         self
+    }
+
+    /// Publishes metrics through the facade of the crate [`metrics`], under this name: the label `server`. Handlers are
+    /// measured from here on, by an interceptor; gauges are published at the interval, and when the server has stopped. The
+    /// metrics are listed in the guide, under "Observability"; their names are stable.
+    ///
+    /// The recorder has to be installed before.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(mut self, name: impl Into<String>, interval: Duration) -> Self {
+        let name = name.into();
+        self.metrics = Some((name.clone(), interval));
+        self.interceptor(crate::MeasureHandlers::new(name))
     }
 
     /// Pings each client at this interval, also when it is idle, and closes the connection of one that does
@@ -267,6 +284,8 @@ impl ServerBuilder {
             security: self.security,
             hooks: self.hooks,
             refusals: Refusals::default(),
+            #[cfg(feature = "metrics")]
+            metrics: self.metrics,
         })
     }
 }

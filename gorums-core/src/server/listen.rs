@@ -4,6 +4,7 @@
 //! comes; stop reading on each stream, so that no new request starts; let running handlers finish and their
 //! replies be written, within the drain timeout; drop what still runs; wait until every task has ended.
 
+use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
@@ -141,9 +142,29 @@ where
             () = shared.stopping.cancelled() => {}
             () = signal => {}
             () = accept(&shared, incoming) => {}
+            never = publish(&shared) => match never {},
         }
         shut_down(&shared).await;
+        #[cfg(feature = "metrics")]
+        if let Some((name, _)) = &shared.metrics {
+            crate::observe::metrics::publish_server_now(&ServerHandle { shared: shared.clone() }, name);
+        }
         Ok(())
+    }
+}
+
+/// Publishes metrics, if that is asked for.
+async fn publish(shared: &Arc<Shared>) -> Infallible {
+    #[cfg(feature = "metrics")]
+    return crate::observe::metrics::publish_server(
+        &ServerHandle { shared: shared.clone() },
+        shared.metrics.as_ref(),
+    )
+    .await;
+    #[cfg(not(feature = "metrics"))]
+    {
+        let _ = shared;
+        pending().await
     }
 }
 

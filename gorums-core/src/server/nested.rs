@@ -10,10 +10,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 use crate::channel::Channel;
 use crate::error::Source;
-use crate::server::active::Active;
+use crate::server::active::{Active, Metadata};
 
 thread_local! {
     /// The request whose handler runs on this thread at the moment. Tokio's task-locals would do, at five times the cost.
@@ -83,6 +84,17 @@ pub(crate) fn deadline() -> Option<Instant> {
 /// Cancelled when the caller of the current handler has gone.
 pub(crate) fn cancellation() -> Option<CancellationToken> {
     current(|current| (!current.facts().one_way).then(|| current.cancellation()))
+}
+
+/// Shows the metadata of the request of the current handler, if there is any.
+pub(crate) fn with_metadata(show: impl FnOnce(&MetadataMap)) {
+    let some = |current: &Arc<Active>| {
+        let metadata = &current.facts().metadata;
+        (!matches!(metadata, Metadata::None)).then(|| metadata.read())
+    };
+    if let Some(metadata) = current(some) {
+        show(&metadata);
+    }
 }
 
 /// The channel of the own node, if the current handler was called over it and keeps its turn, and what to tell it.

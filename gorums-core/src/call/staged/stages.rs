@@ -88,7 +88,7 @@ impl<Req, Resp> Description<Req, Resp> {
         width: usize,
         reach: impl FnOnce(Call<Resp>) -> R,
     ) -> Sent<Req, Resp, R> {
-        let own = self.own_requests();
+        let own = self.prepare();
         let is_skipped = |target: usize| own.get(target).is_some_and(|own| own.skipped);
         let targets = self.targets.clone();
         let nodes = targets.nodes();

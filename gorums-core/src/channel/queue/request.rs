@@ -40,6 +40,23 @@ pub enum Overflow {
     DropOldest,
 }
 
+/// Whether a request passes others that wait to be sent to the same node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Priority {
+    /// It waits behind those that were there before (G1).
+    #[default]
+    Normal,
+    /// It goes in front of all that are normal, and behind those of its own kind. For heartbeats, votes and other small
+    /// messages that keep a system alive while it is overloaded.
+    ///
+    /// Requests of control have as much [room](QueueLimits) in the queue as normal ones have, beside these, so that a queue
+    /// that is full of others does not refuse them. What has been handed to the transport, up to the window of the
+    /// stream, is not passed, and neither are requests that wait at the node for their turn: where a handler may hold its turn
+    /// for long, and where bulk must never be in front, control takes a configuration, and so a connection, of its own.
+    Control,
+}
+
 /// Who waits for what becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaits {
@@ -127,6 +144,7 @@ pub(crate) struct Outgoing {
     pub(crate) deadline: Instant,
     pub(crate) awaits: Awaits,
     pub(crate) overflow: Overflow,
+    pub(crate) priority: Priority,
     /// May be sent again after a reconnect although it may have reached the node.
     pub(crate) idempotent: bool,
     /// Waits for a node that is down, instead of failing.

@@ -12,6 +12,7 @@ fn request(id: u64, len: usize) -> Outgoing {
         deadline: Instant::now() + Duration::from_secs(1),
         awaits: Awaits::Nothing,
         overflow: Overflow::Fail,
+        priority: Priority::Normal,
         idempotent: false,
         wait_for_ready: false,
         sent_before: false,
@@ -131,6 +132,42 @@ fn a_closed_queue_takes_nothing_and_keeps_what_waits() {
 }
 
 /// A driver that waits for the peer to take more is not woken for each further request, but for anything else.
+fn control(id: u64) -> Outgoing {
+    Outgoing { priority: Priority::Control, awaits: Awaits::Reply, ..request(id, 1) }
+}
+
+#[test]
+fn control_passes_what_waits_and_has_room_of_its_own() {
+    let mut queue = Queue::new(limits(2, 1_000));
+    let now = Instant::now();
+    for mut request in [request(1, 1), request(2, 1), control(3), control(4)] {
+        assert!(matches!(queue.push(&mut request, now), Push::Queued(_)));
+    }
+    for mut request in [request(5, 1), control(6)] {
+        assert!(!queue.has_room(&request));
+        assert!(matches!(queue.push(&mut request, now), Push::Refused(NodeErrorKind::QueueFull, _)));
+    }
+    assert!(queue.withdraw(MessageId::new(Initiator::Client, 3)));
+    queue.push(&mut control(7), now);
+    queue.leave(MessageId::new(Initiator::Client, 4), 2);
+    // The call of request 4 has ended: it gives way to another one of control, not to a normal one.
+    assert!(matches!(queue.push(&mut request(8, 1), now), Push::Refused(..)));
+    assert!(matches!(queue.push(&mut control(9), now), Push::Queued(_)));
+    assert_eq!(ids(&mut queue), [7, 9, 1, 2]);
+}
+
+#[test]
+fn control_that_is_sent_again_comes_first_again() {
+    let mut queue = Queue::new(QueueLimits::default());
+    for mut request in [request(1, 1), control(2), request(3, 1)] {
+        queue.push(&mut request, Instant::now());
+    }
+    let sent: Vec<_> = (0..2).filter_map(|_| queue.pop()).collect();
+    queue.push(&mut control(4), Instant::now());
+    queue.requeue(sent.into_iter());
+    assert_eq!(ids(&mut queue), [2, 4, 1, 3]);
+}
+
 #[test]
 fn requests_do_not_wake_a_driver_that_waits_for_room() {
     let mut queue = Queue::new(QueueLimits::default());
@@ -148,7 +185,7 @@ fn requests_do_not_wake_a_driver_that_waits_for_room() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push { len: usize, overflow: Overflow, wait_for_ready: bool, awaits: Awaits },
+    Push { len: usize, overflow: Overflow, wait_for_ready: bool, awaits: Awaits, priority: Priority },
     Pop { room: usize, any: bool, unsent: bool, requeue: bool },
     Withdraw(u64),
     Leave(u64),
@@ -165,10 +202,13 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Overflow::DropOldest)
     ];
     let awaits = prop_oneof![Just(Awaits::Reply), Just(Awaits::Handover), Just(Awaits::Nothing)];
+    let priority = prop_oneof![3 => Just(Priority::Normal), 1 => Just(Priority::Control)];
     prop_oneof![
-        4 => (0..60_usize, overflow, any::<bool>(), awaits).prop_map(|(len, overflow, wait_for_ready, awaits)| {
-            Step::Push { len, overflow, wait_for_ready, awaits }
-        }),
+        4 => (0..60_usize, overflow, any::<bool>(), awaits, priority).prop_map(
+            |(len, overflow, wait_for_ready, awaits, priority)| {
+                Step::Push { len, overflow, wait_for_ready, awaits, priority }
+            },
+        ),
         3 => (0..60_usize, any::<bool>(), any::<bool>(), any::<bool>())
             .prop_map(|(room, any, unsent, requeue)| Step::Pop { room, any, unsent, requeue }),
         1 => (0..40_u64).prop_map(Step::Withdraw),
@@ -188,17 +228,23 @@ proptest! {
         let mut next = 0;
         for step in steps {
             match step {
-                Step::Push { len, overflow, wait_for_ready, awaits } => {
+                Step::Push { len, overflow, wait_for_ready, awaits, priority } => {
                     next += 1;
-                    queue.push(&mut Outgoing { awaits, overflow, wait_for_ready, ..request(next, len) }, Instant::now());
+                    let request = request(next, len);
+                    let mut request = Outgoing { awaits, overflow, wait_for_ready, priority, ..request };
+                    queue.push(&mut request, Instant::now());
                 }
                 Step::Pop { room, any, unsent, requeue } => {
                     let mut taken = VecDeque::new();
                     let mut copied = queue.take(room, any, &mut taken);
                     let bytes: usize = taken.iter().map(Outgoing::len).sum();
                     prop_assert!(bytes <= room || any && taken.len() == 1);
+                    prop_assert!(taken.iter().is_sorted_by_key(|request| request.priority == Priority::Normal));
                     for request in &mut taken {
-                        let message = copied.split_to(request.copied_len()).freeze();
+                        let message = match &request.body {
+                            Body::Shared(message) => message.clone(),
+                            _ => copied.split_to(request.copied_len()).freeze(),
+                        };
                         prop_assert!(message.iter().all(|byte| *byte == request.id.sequence() as u8));
                         request.body = Body::Shared(message);
                     }
@@ -214,7 +260,9 @@ proptest! {
                 }
                 Step::Leave(id) => {
                     let id = MessageId::new(Initiator::Client, id);
-                    let place = queue.requests.iter().find(|request| request.id == id).map_or(0, |request| request.place);
+                    let mut waiting = queue.normal.requests().chain(queue.control.requests());
+                    let place = waiting.find(|request| request.id == id).map_or(0, |request| request.place);
+                    drop(waiting);
                     queue.leave(id, place);
                 }
                 Step::Down => drop(queue.go_down(None)),
@@ -223,13 +271,17 @@ proptest! {
             }
             let counts = queue.counts();
             prop_assert_eq!(counts.offered, counts.sent + counts.dropped + counts.failed + counts.queued);
-            prop_assert!(counts.queued as usize <= bounds.messages);
-            prop_assert!(counts.queued <= 1 || counts.queued_bytes as usize <= bounds.bytes);
-            let waiting: Vec<_> = queue.requests.iter().map(|request| request.id).collect();
-            prop_assert!(waiting.is_sorted());
-            let bytes: usize = queue.requests.iter().map(Outgoing::len).sum();
-            prop_assert_eq!(counts.queued_bytes as usize, bytes);
-            prop_assert_eq!(queue.copied.len(), queue.requests.iter().map(Outgoing::copied_len).sum::<usize>());
+            let mut queued_bytes = 0;
+            for lane in [&queue.normal, &queue.control] {
+                let bytes: usize = lane.requests().map(Outgoing::len).sum();
+                queued_bytes += bytes;
+                prop_assert!(lane.len() <= bounds.messages);
+                prop_assert!(lane.len() <= 1 || bytes <= bounds.bytes);
+                prop_assert!(lane.requests().map(|request| request.id).is_sorted());
+                prop_assert_eq!(lane.copied_len(), lane.requests().map(Outgoing::copied_len).sum::<usize>());
+            }
+            prop_assert_eq!(counts.queued_bytes as usize, queued_bytes);
+            prop_assert_eq!(counts.queued as usize, queue.normal.len() + queue.control.len());
         }
     }
 }

@@ -9,18 +9,19 @@ use crate::node::Targets;
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
     at: Instant,
-    /// Of a staged call: the ordinals of the nodes that were asked later, and when.
+    /// The ordinals of the nodes that were asked later, and when.
     later: Option<Vec<(u32, Instant)>>,
+    is_staged: bool,
 }
 
 impl Started {
     pub(super) fn at(at: Instant) -> Self {
-        Self { at, later: None }
+        Self { at, later: None, is_staged: false }
     }
 
     /// When the node with this ordinal was asked.
     pub(crate) fn of(&self, ordinal: u32) -> Instant {
-        let later = self.later.iter().flatten().find(|(later, _)| *later == ordinal);
+        let later = self.later.iter().flatten().rfind(|(later, _)| *later == ordinal);
         later.map_or(self.at, |&(_, at)| at)
     }
 }
@@ -29,7 +30,7 @@ impl Entry {
     /// Makes the call a staged one, which holds its request back from these targets until it is
     /// [offered](Self::offered) to them.
     pub(crate) fn hold(&mut self, targets: &[usize]) {
-        self.started.later = Some(Vec::new());
+        self.started.is_staged = true;
         for &target in targets {
             self.progress[target] = Progress::Held;
         }
@@ -39,15 +40,24 @@ impl Entry {
     pub(crate) fn offered(&mut self, target: usize, now: Instant) -> bool {
         let held = self.progress(target) == Progress::Held;
         let ordinal = self.target(target).map(|node| node.channel().ordinal());
-        if let (true, Some(ordinal), Some(later)) = (held, ordinal, &mut self.started.later) {
+        if let (true, Some(ordinal)) = (held, ordinal) {
             self.progress[target] = Progress::Queued;
-            later.push((ordinal, now));
+            self.started.later.get_or_insert_default().push((ordinal, now));
         }
         held
     }
 
+    /// The failure of a target, which was taken, is to be made good: the request is held back from it until it is
+    /// [offered](Self::offered) again.
+    pub(crate) fn reopen(&mut self, target: usize) {
+        if self.progress(target) == Progress::Settled {
+            self.progress[target] = Progress::Held;
+            self.open += 1;
+        }
+    }
+
     pub(crate) fn is_staged(&self) -> bool {
-        self.started.later.is_some()
+        self.started.is_staged
     }
 
     /// Nobody waits any longer. If a staged call had to ask others, then those that have not answered by now are at least

@@ -1,0 +1,160 @@
+//! Metrics, as a recorder gets them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use gorums_core::{MeasureHandlers, QuorumErrorKind};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+
+use super::*;
+use crate::common::{NOTE, OnNode, Test, Transport, faulty, text};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The values by name and labels, as `name{label=value,..}`; of a histogram, how many there are.
+fn read(snapshotter: &Snapshotter) -> HashMap<String, f64> {
+    let entry = |(key, _, _, value): (metrics_util::CompositeKey, _, _, DebugValue)| {
+        let labels: Vec<_> =
+            key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let value = match value {
+            DebugValue::Counter(count) => count as f64,
+            DebugValue::Gauge(value) => value.into_inner(),
+            DebugValue::Histogram(values) => values.len() as f64,
+        };
+        (format!("{}{{{}}}", key.key().name(), labels.join(",")), value)
+    };
+    snapshotter.snapshot().into_vec().into_iter().map(entry).collect()
+}
+
+fn assert_all(found: &HashMap<String, f64>, expected: &[(&str, f64)]) {
+    for (name, value) in expected {
+        assert_eq!(found.get(*name), Some(value), "{name} in {found:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_counted_by_method_type_and_outcome() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (mut cluster, _) = faulty(Transport::Memory, 3).await;
+    let configuration = cluster.configure(|builder| builder.metrics("replicas", SECOND)).unwrap();
+    configuration.wait_connected().await.unwrap();
+    let call = |what: &str| configuration.quorum_call(&ECHO, text(what));
+    assert!(call("x").all().await.is_ok());
+    assert!(call("x").all().await.is_ok());
+    assert!(call("fail:2").all().await.is_err());
+    let late = call("hang:3").timeout(SECOND).all().await.unwrap_err();
+    assert_eq!(late.kind(), QuorumErrorKind::DeadlineExceeded);
+    drop(call("hang:3").send());
+    assert_eq!(call("x").send().into_map().await.len(), 3);
+    let node = configuration.node(1).unwrap();
+    assert!(node.rpc(&ECHO, text("x")).await.is_ok());
+    assert!(node.rpc(&ECHO, text("fail")).await.is_err());
+    configuration.multicast(&NOTE, text("x")).send().unwrap();
+    assert!(configuration.multicast(&NOTE, text("x")).await.is_ok());
+    let found = read(&snapshotter);
+    let name = |outcome: &str| {
+        format!(
+            "gorums_client_calls_total{{configuration=replicas,method=test.Test.Echo,type=quorum_call,outcome={outcome}}}"
+        )
+    };
+    for (outcome, times) in [
+        ("ok", 3.0),
+        ("incomplete", 1.0),
+        ("deadline_exceeded", 1.0),
+        ("dropped", 1.0),
+        ("ended", 1.0),
+        ("status", 1.0),
+    ] {
+        assert_eq!(found.get(&name(outcome)), Some(&times), "{outcome}: {found:#?}");
+    }
+    assert_all(
+        &found,
+        &[
+            (
+                "gorums_client_calls_total{configuration=replicas,method=test.Test.Note,type=multicast,outcome=ok}",
+                2.0,
+            ),
+            (
+                "gorums_client_call_duration_seconds{configuration=replicas,method=test.Test.Echo,type=quorum_call}",
+                8.0,
+            ),
+        ],
+    );
+    drop(configuration);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_are_measured_at_the_interval_and_at_the_end() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (mut cluster, _) = faulty(Transport::Memory, 2).await;
+    let configuration = cluster.configure(|builder| builder.metrics("replicas", SECOND)).unwrap();
+    let addresses: Vec<_> = configuration.iter().map(|node| node.address().to_owned()).collect();
+    configuration.wait_connected().await.unwrap();
+    for _ in 0..5 {
+        configuration.quorum_call(&ECHO, text("x")).all().await.unwrap();
+    }
+    let hanging = configuration.node(2).unwrap().rpc(&ECHO, text("hang")).send();
+    tokio::time::sleep(SECOND + SECOND / 2).await;
+    let found = read(&snapshotter);
+    let labels = |id: usize| format!("{{configuration=replicas,node={id},address={}}}", addresses[id - 1]);
+    for (metric, id, value) in [
+        ("gorums_node_latency_seconds", 1, 5.0),
+        ("gorums_node_latency_seconds", 2, 5.0),
+        ("gorums_node_requests_offered_total", 1, 5.0),
+        ("gorums_node_requests_sent_total", 2, 6.0),
+        ("gorums_node_requests_dropped_total", 1, 0.0),
+        ("gorums_node_connections_total", 1, 1.0),
+        ("gorums_node_connected", 1, 1.0),
+        ("gorums_node_pending_calls", 1, 0.0),
+        ("gorums_node_pending_calls", 2, 1.0),
+        ("gorums_node_queue_requests", 1, 0.0),
+        ("gorums_node_queue_bytes", 1, 0.0),
+    ] {
+        assert_eq!(found.get(&format!("{metric}{}", labels(id))), Some(&value), "{metric} {id}: {found:#?}");
+    }
+    assert_eq!(found["gorums_client_pending_calls{configuration=replicas}"], 1.0);
+    drop(hanging);
+    configuration.close().await;
+    assert_eq!(read(&snapshotter)["gorums_client_pending_calls{configuration=replicas}"], 0.0);
+    drop(configuration);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_and_handlers_are_measured() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let server = |_| Server::builder().metrics("node 1", SECOND).add_service(Test::new(1));
+    let mut cluster = Cluster::in_memory(1, server).await;
+    let configuration = cluster.configuration();
+    assert!(configuration.quorum_call(&ECHO, text("x")).all().await.is_ok());
+    assert!(configuration.quorum_call(&ECHO, text("fail")).all().await.is_err());
+    let hanging = configuration.quorum_call(&ECHO, text("hang")).send();
+    tokio::time::sleep(SECOND + SECOND / 2).await;
+    let echo = "server=node 1,method=test.Test.Echo";
+    let found = read(&snapshotter);
+    assert_all(
+        &found,
+        &[
+            (&format!("gorums_server_requests_total{{{echo},code=Ok}}"), 1.0),
+            (&format!("gorums_server_requests_total{{{echo},code=FailedPrecondition}}"), 1.0),
+            (&format!("gorums_server_handler_duration_seconds{{{echo}}}"), 2.0),
+            ("gorums_server_connections{server=node 1}", 1.0),
+            ("gorums_server_streams{server=node 1}", 1.0),
+            ("gorums_server_handlers{server=node 1}", 1.0),
+            ("gorums_server_peers{server=node 1}", 0.0),
+        ],
+    );
+    drop((hanging, configuration));
+    cluster.stop(1).await;
+    assert_eq!(read(&snapshotter)["gorums_server_connections{server=node 1}"], 0.0);
+    cluster.finish().await;
+    // It can be added to services that no server has, too.
+    let _ = Server::builder().interceptor(MeasureHandlers::new("callbacks"));
+}

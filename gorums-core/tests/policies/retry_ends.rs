@@ -1,0 +1,90 @@
+//! However a call with retries ends, it ends in time, and nothing goes on.
+
+use gorums_core::{Backoff, NodeErrorKind, QuorumErrorKind, Retry, Status};
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::common::{OnConfiguration, OnNode, text};
+
+const SLOW: Backoff = Backoff { initial: Duration::from_secs(60), max: Duration::from_secs(60) };
+
+/// G3, and the reason is what the nodes have said.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_the_call_with_the_last_words_of_each_node() {
+    let (mut cluster, nodes) = flaky(3).await;
+    let configuration = cluster.configuration();
+    configuration.wait_connected().await.unwrap();
+    nodes[1..].iter().for_each(|node| node.fail(u32::MAX, Status::unavailable("no leader")));
+    let start = Instant::now();
+    let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::up_to(100).backoff(SLOW));
+    let error = call.timeout(SECOND).majority().await.unwrap_err();
+    assert_eq!((error.kind(), error.replies()), (QuorumErrorKind::DeadlineExceeded, 1));
+    let last: Vec<_> = error.nodes().iter().map(|error| error.status().unwrap().message()).collect();
+    assert_eq!(last, ["no leader", "no leader"]);
+    assert_eq!(start.elapsed().as_secs(), 1);
+    let start = Instant::now();
+    let node = configuration.node(2).unwrap();
+    let error =
+        node.rpc(&ECHO, text("x")).retry(Retry::up_to(100).backoff(SLOW)).timeout(SECOND).await.unwrap_err();
+    assert_eq!(error.status().unwrap().message(), "no leader");
+    assert_eq!(start.elapsed().as_secs(), 1);
+    assert_eq!(configuration.pending(), 0);
+    drop(configuration);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_asks_nobody_any_more() {
+    let (mut cluster, nodes) = flaky(3).await;
+    let configuration = cluster.configuration();
+    nodes.iter().for_each(|node| node.fail(u32::MAX, Status::unavailable("no leader")));
+    let quick = Backoff { initial: 10 * MS, max: 10 * MS };
+    let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::up_to(u32::MAX).backoff(quick)).all();
+    assert!(tokio::time::timeout(SECOND, call).await.is_err());
+    let times = asked(&nodes);
+    assert!(times.iter().all(|&times| times > 20), "{times:?}");
+    sleep(SECOND).await;
+    assert_eq!(asked(&nodes), times);
+    assert_eq!(configuration.pending(), 0);
+    drop(configuration);
+    cluster.finish().await;
+}
+
+/// A quorum of the others decides the call, and takes the retries with it.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_decided_asks_nobody_any_more() {
+    let (mut cluster, nodes) = flaky(3).await;
+    let configuration = cluster.configuration();
+    nodes[2].fail(u32::MAX, Status::unavailable("no leader"));
+    let quick = Backoff { initial: 10 * MS, max: 10 * MS };
+    let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::up_to(u32::MAX).backoff(quick));
+    assert!(call.majority().await.is_ok());
+    sleep(SECOND).await;
+    assert!(nodes[2].times_asked() <= 1);
+    assert_eq!(configuration.pending(), 0);
+    drop(configuration);
+    cluster.finish().await;
+}
+
+/// A node that is down is tried again, and found when it has come back.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_in_time_makes_the_quorum() {
+    let (mut cluster, nodes) = flaky(3).await;
+    let configuration = cluster.configuration();
+    configuration.wait_connected().await.unwrap();
+    cluster.stop(2).await;
+    cluster.stop(3).await;
+    // Long enough for the nodes to be known as down.
+    sleep(SECOND).await;
+    let plain = configuration.quorum_call(&ECHO, text("x")).majority().await.unwrap_err();
+    let down = plain.nodes().iter().filter(|error| matches!(error.kind(), NodeErrorKind::Unavailable));
+    assert_eq!(down.count(), 2, "{plain}");
+    let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::up_to(1000)).timeout(60 * SECOND);
+    let call = tokio::spawn(async move { call.majority().await });
+    sleep(SECOND).await;
+    cluster.start(3).await;
+    assert!(call.await.unwrap().is_ok());
+    assert_eq!(nodes[2].times_asked(), 1);
+    drop(configuration);
+    cluster.finish().await;
+}
