@@ -253,10 +253,12 @@ impl<Req, Resp> Description<Req, Resp> {
         places
     }
 
+    #[inline]
     pub(crate) fn outgoing(&self, id: MessageId, body: Body, awaits: Awaits, timing: Timing) -> Outgoing {
         self.template().outgoing(id, body, awaits, timing)
     }
 
+    #[inline]
     pub(crate) fn template(&self) -> Template {
         let options = &self.options;
         Template {
@@ -316,6 +318,7 @@ pub(crate) struct Template {
 }
 
 impl Template {
+    #[inline]
     pub(crate) fn outgoing(&self, id: MessageId, body: Body, awaits: Awaits, timing: Timing) -> Outgoing {
         Outgoing {
             id,
@@ -331,6 +334,7 @@ impl Template {
         }
     }
 
+    #[inline]
     pub(crate) fn outline<'a>(
         &self,
         id: MessageId,
@@ -341,6 +345,7 @@ impl Template {
     }
 
     /// A message for this process, which would be `len` long if it were encoded.
+    #[inline]
     pub(crate) fn local(
         &self,
         payload: Payload,

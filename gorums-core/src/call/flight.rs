@@ -78,7 +78,12 @@ impl<Resp> Call<Resp> {
     }
 
     pub(crate) fn look(&mut self, waker: &Waker) -> Look {
-        let Some(mut retries) = self.retries.take() else { return self.look_for_replies(waker) };
+        if self.retries.is_some() { self.look_and_retry(waker) } else { self.look_for_replies(waker) }
+    }
+
+    #[cold]
+    fn look_and_retry(&mut self, waker: &Waker) -> Look {
+        let Some(mut retries) = self.retries.take() else { return Look::Done };
         let look = loop {
             retries.poll(self, &mut Context::from_waker(waker));
             match self.look_for_replies(waker) {
@@ -95,6 +100,7 @@ impl<Resp> Call<Resp> {
         look
     }
 
+    #[inline]
     fn look_for_replies(&mut self, waker: &Waker) -> Look {
         if !self.refused.is_empty() {
             return Look::Replies(self.refused.drain(..).collect());

@@ -88,6 +88,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn fits(&self, request: &Outgoing) -> bool {
         match request.priority {
             Priority::Normal => self.normal.fits(request.len(), self.limits),

@@ -61,12 +61,14 @@ impl Lane {
         self.copied.len()
     }
 
+    #[inline]
     pub(super) fn fits(&self, len: usize, limits: QueueLimits) -> bool {
         self.requests.is_empty()
             || (self.requests.len() < limits.messages && self.bytes + len <= limits.bytes)
     }
 
     /// Takes a request in, behind all others. What is left of it can be offered to another queue, unless it is local.
+    #[inline]
     pub(super) fn append(&mut self, request: &mut Outgoing, keep: Keep) {
         self.add(request);
         if request.place == 0 {
@@ -183,6 +185,7 @@ impl Lane {
 
     /// Takes the requests at the front that are at most `room` long in all; the first even if it is longer, if `any` length
     /// will do and none was taken before. Gives the bytes of those that were copied.
+    #[inline]
     pub(super) fn take(&mut self, room: usize, any: bool, taken: &mut VecDeque<Outgoing>) -> BytesMut {
         let (bytes, copied) = if self.bytes <= room && taken.is_empty() {
             mem::swap(&mut self.requests, taken);
