@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use gorums::testing::Network;
-use gorums::{Configuration, Server, ServerBuilder, ServerContext, Status, Updates};
+use gorums::{Configuration, ConfigurationBuilder, Server, ServerBuilder, ServerContext, Status, Updates};
 use tokio::runtime::{Builder, Runtime};
 
 /// A payload.
@@ -100,7 +100,16 @@ pub(crate) async fn serve(size: usize) -> Vec<String> {
 
 /// A configuration of so many nodes, over loopback TCP.
 pub(crate) async fn remote(size: usize) -> Configuration {
-    Configuration::builder().nodes(serve(size).await).connect().await.expect("live servers")
+    remote_with(size, |builder| builder).await
+}
+
+/// A configuration of so many nodes, over loopback TCP, with options.
+pub(crate) async fn remote_with(
+    size: usize,
+    options: impl FnOnce(ConfigurationBuilder) -> ConfigurationBuilder,
+) -> Configuration {
+    let builder = Configuration::builder().nodes(serve(size).await);
+    options(builder).connect().await.expect("live servers")
 }
 
 /// A configuration of so many nodes on a network in memory.

@@ -117,6 +117,9 @@ fn bytes(bytes: u64) -> String {
 }
 
 #[cfg(test)]
+mod picture;
+
+#[cfg(test)]
 mod tests {
     use gorums::Configuration;
     use ratatui::Terminal;
