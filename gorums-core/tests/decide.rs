@@ -24,6 +24,13 @@ fn two_reply(configuration: &Configuration) -> gorums_core::QuorumCall<Text, Tex
     configuration.quorum_call(&ECHO, text("hang:3"))
 }
 
+/// Node 2 of three fails, and node 3 hangs.
+fn fail_and_hang(configuration: &Configuration) -> gorums_core::QuorumCall<Text, Text> {
+    configuration
+        .quorum_call(&ECHO, text("x"))
+        .map_request(|_, node| Some(text(["x", "fail", "hang"][node.id().get() as usize - 1])))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rule_decides_a_call() {
     let (mut cluster, _) = faulty(Transport::Memory, 3).await;
@@ -55,6 +62,9 @@ async fn what_is_impossible_fails_at_once_and_says_why() {
     let error = configuration.quorum_call(&ECHO, text("fail:2")).decide(quorum::all()).await.unwrap_err();
     assert!(error.to_string().contains("there is no quorum without 2"), "{error}");
     assert_eq!((error.kind(), error.nodes().len() + error.replies()), (QuorumErrorKind::Incomplete, 3));
+    // One fails and another one never answers: there is nothing to wait for.
+    let error = fail_and_hang(&configuration).decide(quorum::all()).await.unwrap_err();
+    assert_eq!(error.reason(), Some(&Reason::NoQuorum { failed: vec![NodeId::new(2).unwrap()] }));
     assert!(start.elapsed() < 1_000 * MS, "it waited for more");
     let error = two_reply(&configuration).timeout(50 * MS).decide(quorum::all()).await.unwrap_err();
     assert_eq!((error.kind(), error.replies()), (QuorumErrorKind::DeadlineExceeded, 2));
@@ -71,6 +81,10 @@ async fn grace_gathers_stragglers_and_ends() {
     let start = Instant::now();
     let all = configuration.quorum_call(&ECHO, text("x")).decide(quorum::any()).grace(3_000 * MS).await;
     assert_eq!(ids(&all.unwrap()), [1, 2, 3]);
+    assert!(start.elapsed() < 1_000 * MS);
+    // Everybody has replied, though more of each may come.
+    let endless = configuration.streaming_call(&COUNT, number(0)).send();
+    assert_eq!(ids(&endless.decide(quorum::any()).grace(3_000 * MS).await.unwrap()), [1, 2, 3]);
     assert!(start.elapsed() < 1_000 * MS);
     // One that never comes.
     let start = Instant::now();
