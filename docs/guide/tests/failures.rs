@@ -1,0 +1,368 @@
+//! The rows of the table of the page on failures, one by one, on a network in memory whose clock is simulated.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use gorums::testing::{Cluster, Traffic};
+use gorums::{
+    Code, Configuration, ConfigError, ErrorClass, MailboxOverflow, Node, NodeError, NodeErrorKind, Overflow, QueueLimits,
+    QuorumErrorKind, Server, ServerContext, Status, Updates,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+#[gorums::service(package = "guide")]
+pub trait Faulty {
+    #[rpc]
+    async fn ask(&self, ctx: &ServerContext, request: String) -> Result<String, Status>;
+    #[rpc(idempotent)]
+    async fn ask_again(&self, ctx: &ServerContext, request: String) -> Result<String, Status>;
+    #[quorumcall]
+    async fn ask_all(&self, ctx: &ServerContext, request: String) -> Result<String, Status>;
+    #[quorumcall(stream, idempotent)]
+    async fn listen(&self, ctx: &ServerContext, request: String, updates: Updates<String>) -> Result<(), Status>;
+    #[unicast]
+    async fn tell(&self, ctx: &ServerContext, request: String);
+    #[multicast]
+    async fn tell_all(&self, ctx: &ServerContext, request: String);
+}
+
+/// What a handler does is in its request.
+#[derive(Clone, Default)]
+struct Handlers {
+    id: u32,
+    started: Arc<AtomicUsize>,
+    cancelled: Arc<AtomicUsize>,
+}
+
+impl Handlers {
+    async fn handle(&self, ctx: &ServerContext, request: String) -> Result<String, Status> {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        match request.as_str() {
+            "fail" => Err(Status::not_found("nothing here")),
+            "panic" => panic!("a handler panics"),
+            "hang" => pending().await,
+            "cancel" => {
+                ctx.release();
+                ctx.cancelled().await;
+                self.cancelled.fetch_add(1, Ordering::SeqCst);
+                Ok(String::new())
+            }
+            "slow" => {
+                ctx.release();
+                sleep(SECOND).await;
+                Ok(request)
+            }
+            "third hangs" if self.id == 3 => pending().await,
+            "long" => Ok("x".repeat(5 << 20)),
+            _ => Ok(request),
+        }
+    }
+}
+
+impl Faulty for Handlers {
+    async fn ask(&self, ctx: &ServerContext, request: String) -> Result<String, Status> {
+        self.handle(ctx, request).await
+    }
+
+    async fn ask_again(&self, ctx: &ServerContext, request: String) -> Result<String, Status> {
+        self.handle(ctx, request).await
+    }
+
+    async fn ask_all(&self, ctx: &ServerContext, request: String) -> Result<String, Status> {
+        self.handle(ctx, request).await
+    }
+
+    async fn listen(&self, ctx: &ServerContext, request: String, mut updates: Updates<String>) -> Result<(), Status> {
+        ctx.release();
+        updates.send(request.clone()).await?;
+        if request == "flood" {
+            loop {
+                updates.send(request.clone()).await?;
+            }
+        }
+        self.handle(ctx, request).await.map(drop)
+    }
+
+    async fn tell(&self, ctx: &ServerContext, request: String) {
+        let _ = self.handle(ctx, request).await;
+    }
+
+    async fn tell_all(&self, ctx: &ServerContext, request: String) {
+        let _ = self.handle(ctx, request).await;
+    }
+}
+
+/// Three nodes, and what their handlers have counted.
+struct Scene {
+    cluster: Cluster,
+    handlers: Vec<Handlers>,
+    configuration: Configuration,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    async fn with(options: impl FnOnce(gorums::ConfigurationBuilder) -> gorums::ConfigurationBuilder) -> Self {
+        let handlers: Vec<_> = (1..=3).map(|id| Handlers { id, ..Handlers::default() }).collect();
+        let of_nodes = handlers.clone();
+        let server = move |id: gorums::NodeId| {
+            let handlers = of_nodes[id.get() as usize - 1].clone();
+            Server::builder().add_service(FaultyServer::new(handlers))
+        };
+        let mut cluster = Cluster::in_memory(3, server).await;
+        let configuration = cluster.configure(options);
+        Self { cluster, handlers, configuration }
+    }
+
+    fn node(&self, id: u32) -> Node {
+        self.configuration.node(id).unwrap().clone()
+    }
+
+    /// Until a handler of this node has started.
+    async fn started(&self, id: usize) {
+        while self.handlers[id - 1].started.load(Ordering::SeqCst) == 0 {
+            sleep(MS).await;
+        }
+    }
+
+    async fn connected(self) -> Self {
+        self.configuration.wait_connected().await.unwrap();
+        self
+    }
+}
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn is_lost(error: &NodeError) -> bool {
+    matches!(error.kind(), NodeErrorKind::ConnectionLost) && error.is_ambiguous() && error.is_transient()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_down_at_the_start() {
+    let mut scene = Scene::new().await;
+    scene.cluster.kill(3).await;
+    let error = scene.cluster.configure(|builder| builder).wait_connected().await.unwrap_err();
+    assert!(matches!(&error, ConfigError::Connect(nodes) if nodes.len() == 1 && nodes[0].node() == 3), "{error}");
+
+    let start = Instant::now();
+    let error = scene.node(3).ask(text("x")).await.unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::Unavailable) && !error.is_ambiguous(), "{error}");
+    assert!(start.elapsed() < SECOND, "after two dials, not at the deadline");
+
+    scene.configuration.ask_all(text("x")).majority().await.unwrap();
+    let error = scene.configuration.ask_all(text("x")).all().await.unwrap_err();
+    assert_eq!((error.kind(), error.replies(), error.nodes().len()), (QuorumErrorKind::Incomplete, 2, 1));
+    let error = scene.configuration.tell_all(text("x")).await.unwrap_err();
+    assert_eq!((error.kind(), error.replies()), (QuorumErrorKind::SendFailure, 2));
+    let by_node = scene.configuration.listen(text("x")).send().into_map().await;
+    assert_eq!(by_node.values().filter(|result| result.is_err()).count(), 1);
+
+    let waits = scene.node(3).ask(text("x")).wait_for_ready(true).send();
+    scene.cluster.start(3).await;
+    assert_eq!(waits.await.unwrap(), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_dies_with_calls_in_flight() {
+    let mut scene = Scene::new().await.connected().await;
+    let node = scene.node(1);
+    let once = node.ask(text("slow")).send();
+    let again = node.ask_again(text("slow")).send();
+    let watch = scene.configuration.listen(text("hang")).send();
+    scene.started(1).await;
+    scene.cluster.restart(1).await;
+    assert!(is_lost(&once.await.unwrap_err()));
+    assert_eq!(again.await.unwrap(), "slow", "was sent again");
+    let mut of_node = Box::pin(watch.of_node(1));
+    let mut last = None;
+    while let Some(item) = futures_util::StreamExt::next(&mut of_node).await {
+        last = Some(item);
+    }
+    assert!(is_lost(&last.unwrap().unwrap_err()), "a streaming call is never sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_black_hole() {
+    let scene = Scene::new().await.connected().await;
+    scene.cluster.faults(3).set_both(Traffic::Drop);
+    let node = scene.node(3);
+    let start = Instant::now();
+    scene.configuration.ask_all(text("x")).majority().await.unwrap();
+    assert!(start.elapsed() < SECOND, "the others decide");
+
+    let error = node.ask(text("x")).await.unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::DeadlineExceeded) && error.is_ambiguous(), "{error}");
+    assert_eq!(start.elapsed().as_secs(), 5);
+    let error = node.ask(text("x")).timeout(60 * SECOND).await.unwrap_err();
+    assert!(is_lost(&error), "{error}");
+    assert!(start.elapsed() <= 14 * SECOND, "{:?}", start.elapsed());
+    node.tell(text("x")).send().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_stops_reading() {
+    let scene = Scene::new().await.connected().await;
+    scene.cluster.faults(3).set_both(Traffic::StopReading);
+    let start = Instant::now();
+    let error = scene.node(3).ask(text("x")).timeout(60 * SECOND).await.unwrap_err();
+    assert!(is_lost(&error), "{error}");
+    assert!(start.elapsed() <= 14 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_node_and_late_replies() {
+    let scene = Scene::new().await.connected().await;
+    scene.cluster.faults(3).set_both(Traffic::Delay(SECOND));
+    let start = Instant::now();
+    scene.configuration.ask_all(text("x")).majority().await.unwrap();
+    assert!(start.elapsed() < SECOND);
+    sleep(5 * SECOND).await;
+    assert_eq!(scene.node(3).stats().late_replies, 1);
+    assert_eq!(scene.handlers[2].started.load(Ordering::SeqCst), 1, "it was handled all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_full() {
+    let limits = QueueLimits { messages: 2, ..QueueLimits::default() };
+    let mut scene = Scene::with(|builder| builder.queue_limits(limits)).await.connected().await;
+    scene.cluster.kill(3).await;
+    let node = scene.node(3);
+    let waiting: Vec<_> = (0..2).map(|_| node.ask(text("x")).wait_for_ready(true).send()).collect();
+    let error = node.ask(text("x")).wait_for_ready(true).await.unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::QueueFull) && !error.is_ambiguous(), "{error}");
+    let error = scene.configuration.ask_all(text("x")).wait_for_ready(true).all().await.unwrap_err();
+    assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::QueueFull));
+    scene.configuration.ask_all(text("x")).wait_for_ready(true).majority().await.unwrap();
+
+    assert!(node.tell(text("x")).wait_for_ready(true).send().is_err());
+    node.tell(text("x")).wait_for_ready(true).overflow(Overflow::DropNewest).send().unwrap();
+    assert_eq!(node.stats().queue.dropped, 1);
+    let waits = node.tell(text("x")).wait_for_ready(true).overflow(Overflow::Wait).timeout(SECOND).queued();
+    assert!(matches!(waits.await.unwrap_err().kind(), NodeErrorKind::DeadlineExceeded));
+    let counts = node.stats().queue;
+    assert_eq!(counts.offered, counts.sent + counts.dropped + counts.failed + counts.queued);
+    drop(waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_passes() {
+    let scene = Scene::new().await.connected().await;
+    let error = scene.configuration.ask_all(text("third hangs")).timeout(SECOND).all().await.unwrap_err();
+    assert_eq!((error.kind(), error.replies()), (QuorumErrorKind::DeadlineExceeded, 2));
+    assert!(error.is_ambiguous() && error.is_transient());
+    let mut replies = scene.configuration.ask_all(text("third hangs")).timeout(SECOND).send();
+    let mut late = 0;
+    while let Some(reply) = replies.next().await {
+        late += usize::from(matches!(reply.result.map_err(|error| error.kind().clone()), Err(NodeErrorKind::DeadlineExceeded)));
+    }
+    assert_eq!(late, 1);
+    assert_eq!(scene.configuration.pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_caller_is_dropped() {
+    let scene = Scene::new().await.connected().await;
+    let call = scene.configuration.ask_all(text("cancel")).all();
+    timeout(SECOND, call).await.unwrap_err();
+    sleep(SECOND).await;
+    assert!(scene.handlers.iter().all(|handlers| handlers.cancelled.load(Ordering::SeqCst) == 1));
+    assert_eq!(scene.configuration.pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_fails_or_panics() {
+    let scene = Scene::new().await;
+    let error = scene.node(1).ask(text("fail")).await.unwrap_err();
+    assert_eq!((error.status().unwrap().code(), error.class()), (Code::NotFound, ErrorClass::Permanent));
+    assert!(!error.is_ambiguous());
+    let error = scene.configuration.ask_all(text("fail")).first().await.unwrap_err();
+    assert_eq!((error.kind(), error.nodes().len()), (QuorumErrorKind::Incomplete, 3));
+    let error = scene.node(1).ask(text("panic")).await.unwrap_err();
+    assert_eq!((error.status().unwrap().code(), error.class()), (Code::Internal, ErrorClass::Permanent));
+    assert!(error.is_ambiguous());
+    scene.node(1).tell(text("panic")).await.unwrap();
+    assert_eq!(scene.node(1).ask(text("x")).await.unwrap(), "x", "the stream goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_keeps_the_turn() {
+    let scene = Scene::new().await.connected().await;
+    scene.node(1).tell(text("hang")).send().unwrap();
+    let error = scene.node(1).ask(text("x")).timeout(SECOND).await.unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::DeadlineExceeded));
+    let other = scene.cluster.addresses().next().unwrap();
+    drop(other);
+    assert_eq!(scene.node(2).ask(text("x")).await.unwrap(), "x", "other nodes go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_are_too_long() {
+    let scene = Scene::new().await.connected().await;
+    let error = scene.node(1).ask("x".repeat(5 << 20)).await.unwrap_err();
+    assert_eq!(error.status().unwrap().code(), Code::ResourceExhausted);
+    assert!(!error.is_ambiguous());
+    let error = scene.node(1).ask(text("long")).await.unwrap_err();
+    assert!(is_lost(&error), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_shuts_down() {
+    let mut scene = Scene::new().await.connected().await;
+    let finishes = scene.node(1).ask(text("slow")).timeout(60 * SECOND).send();
+    let hangs = scene.node(1).ask(text("hang")).timeout(60 * SECOND).send();
+    scene.started(1).await;
+    sleep(500 * MS).await;
+    scene.cluster.stop(1).await;
+    assert_eq!(finishes.await.unwrap(), "slow", "within the drain timeout of 1 s");
+    assert!(is_lost(&hangs.await.unwrap_err()));
+    let error = scene.node(1).ask(text("x")).await.unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::Unavailable), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_is_closed() {
+    let scene = Scene::new().await.connected().await;
+    let hangs = scene.node(1).ask(text("hang")).timeout(60 * SECOND).send();
+    scene.started(1).await;
+    scene.configuration.close().await;
+    assert!(matches!(hangs.await.unwrap_err().kind(), NodeErrorKind::Closed));
+    let error = scene.configuration.tell_all(text("x")).send().unwrap_err();
+    assert!(error.nodes().iter().all(|error| matches!(error.kind(), NodeErrorKind::Closed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_reads_too_slowly() {
+    let scene = Scene::new().await.connected().await;
+    let mut updates = scene.configuration.listen(text("flood")).no_timeout().send();
+    let mut overrun = 0;
+    sleep(SECOND).await;
+    while let Some(update) = updates.next().await {
+        overrun += usize::from(update.result.is_err_and(|error| matches!(error.kind(), NodeErrorKind::Overrun)));
+    }
+    assert_eq!(overrun, 3);
+    let call = scene.configuration.listen(text("flood")).no_timeout();
+    let mut newest = call.mailbox(3, MailboxOverflow::KeepNewest).send();
+    sleep(SECOND).await;
+    assert!(newest.next().await.unwrap().result.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_are_left_out_are_no_successes() {
+    let scene = Scene::new().await;
+    let only_first = |request: &String, node: &Node| (node.id() == 1).then(|| request.clone());
+    scene.configuration.ask_all(text("x")).map_request(only_first).first().await.unwrap();
+    let error = scene.configuration.ask_all(text("x")).map_request(only_first).majority().await.unwrap_err();
+    assert!(error.nodes().iter().all(|error| matches!(error.kind(), NodeErrorKind::Skipped)));
+    let nobody = scene.configuration.only([9]);
+    assert_eq!(nobody.ask_all(text("x")).first().await.unwrap_err().kind(), QuorumErrorKind::Incomplete);
+}
