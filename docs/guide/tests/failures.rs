@@ -118,7 +118,7 @@ impl Scene {
             Server::builder().add_service(FaultyServer::new(handlers))
         };
         let mut cluster = Cluster::in_memory(3, server).await;
-        let configuration = cluster.configure(options);
+        let configuration = cluster.configure(options).unwrap();
         Self { cluster, handlers, configuration }
     }
 
@@ -151,7 +151,7 @@ fn is_lost(error: &NodeError) -> bool {
 async fn a_node_is_down_at_the_start() {
     let mut scene = Scene::new().await;
     scene.cluster.kill(3).await;
-    let error = scene.cluster.configure(|builder| builder).wait_connected().await.unwrap_err();
+    let error = scene.cluster.configure(|builder| builder).unwrap().wait_connected().await.unwrap_err();
     assert!(matches!(&error, ConfigError::Connect(nodes) if nodes.len() == 1 && nodes[0].node() == 3), "{error}");
 
     let start = Instant::now();
