@@ -134,12 +134,7 @@ impl Register for Memory {
         Ok(())
     }
 
-    async fn follow(
-        &self,
-        ctx: &ServerContext,
-        (): (),
-        mut updates: Updates<Value>,
-    ) -> Result<(), Status> {
+    async fn follow(&self, ctx: &ServerContext, (): (), mut updates: Updates<Value>) -> Result<(), Status> {
         ctx.release();
         let mut changes = self.0.subscribe();
         loop {
