@@ -141,7 +141,7 @@ impl Register for Memory {
             let value = changes.borrow_and_update().clone();
             updates.send(value).await?;
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                end = changes.changed() => if end.is_err() { return Ok(()) },
                 () = ctx.cancelled() => return Ok(()),
             }
         }
