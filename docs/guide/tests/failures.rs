@@ -429,6 +429,10 @@ async fn nodes_that_are_left_out_are_no_successes() {
     scene.configuration.ask_all(text("x")).map_request(only_first).first().await.unwrap();
     let error = scene.configuration.ask_all(text("x")).map_request(only_first).majority().await.unwrap_err();
     assert!([2, 3].iter().all(|id| matches!(of_node(&error, *id).kind(), NodeErrorKind::Skipped)), "{error}");
+    let for_nobody = |_: &String, _: &Node| None::<String>;
+    scene.configuration.tell_all(text("x")).map_request(for_nobody).await.unwrap();
     let nobody = scene.configuration.only([9]);
+    assert_eq!(nobody.tell_all(text("x")).send().unwrap_err().kind(), QuorumErrorKind::SendFailure);
+    assert!(nobody.listen(text("x")).send().next().await.is_none());
     assert_eq!(nobody.ask_all(text("x")).first().await.unwrap_err().kind(), QuorumErrorKind::Incomplete);
 }
