@@ -45,7 +45,7 @@ impl Page {
             match event {
                 Event::Start(Tag::Link { dest_url, .. }) => page.links.push(dest_url.to_string()),
                 Event::Start(Tag::Image { dest_url, .. }) => {
-                    picture = Some((dest_url.to_string(), String::new()))
+                    picture = Some((dest_url.to_string(), String::new()));
                 }
                 Event::End(TagEnd::Image) => page.pictures.extend(picture.take()),
                 Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
