@@ -30,7 +30,7 @@ fn svg(buffer: &Buffer) -> String {
     let (width, height) = (f64::from(WIDTH) * CELL.0 + 20.0, f64::from(HEIGHT) * CELL.1 + 20.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" font-family=\"monospace\" \
-         font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"#0d1117\"/>\n"
+         font-size=\"13\">\n<title>gorums top: three nodes, one of them unreachable</title>\n<rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"#0d1117\"/>\n"
     );
     for y in 0..HEIGHT {
         let mut x = 0;
