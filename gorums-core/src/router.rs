@@ -9,8 +9,10 @@ use std::task::Context;
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::Instant;
+use tonic::Status;
 
 use crate::channel::Channel;
+use crate::error::{Fault, NodeErrorKind};
 use crate::id::{Initiator, MessageId};
 use crate::payload::Payload;
 use crate::router::entry::Incoming;
@@ -18,7 +20,7 @@ use crate::router::pending::Late;
 use crate::server::dispatch::{Dispatcher, MAX_REPLY_BYTES};
 use crate::server::waiting::{Content, Request};
 use crate::transport::announces;
-use crate::wire::{self, DecodeError, Message};
+use crate::wire::{self, DecodeError, FrameError, Message};
 
 /// Routes the messages of one stream by who started the call: the high bit of the id tells.
 ///
@@ -68,6 +70,27 @@ impl MessageRouter {
         Ok(())
     }
 
+    /// A message was skipped, as it is longer than this end accepts: it fails the call that it belongs to, and no other.
+    pub(crate) fn too_long(
+        &mut self,
+        head: &[u8],
+        error: FrameError,
+        now: Instant,
+    ) -> Result<(), FrameError> {
+        let id = MessageId::from_wire(Message::id_of_head(head).ok_or(error)?);
+        if id.initiator() == self.own {
+            let failure = Incoming::Failure(Fault::sent(NodeErrorKind::Decode, Some(Arc::new(error))));
+            self.deliver(id, failure, now);
+            // A node that streams its replies need not go on.
+            self.channel.give_up(id, true);
+        } else if self.channel.reply_bytes() < MAX_REPLY_BYTES {
+            let status = wire::RpcStatus::from_status(&Status::out_of_range(error.to_string()));
+            self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), "", &status));
+        }
+        self.waste(wire::PREFIX + head.len());
+        Ok(())
+    }
+
     /// Refuses a message with more metadata than this end accepts.
     fn refuse_metadata(&self, id: MessageId, message: &Message, limit: usize) -> Result<(), DecodeError> {
         if id.initiator() == self.own {
@@ -75,7 +98,7 @@ impl MessageRouter {
         }
         if self.channel.reply_bytes() < MAX_REPLY_BYTES {
             let reason = format!("the metadata of the request is larger than the limit of {limit} bytes");
-            let status = wire::RpcStatus::from_status(&tonic::Status::resource_exhausted(reason));
+            let status = wire::RpcStatus::from_status(&Status::out_of_range(reason));
             self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), message.method(), &status));
         }
         Ok(())
@@ -94,6 +117,10 @@ impl MessageRouter {
         } else {
             Incoming::Reply(Payload::Encoded(message.into_payload()))
         };
+        self.deliver(id, incoming, now);
+    }
+
+    fn deliver(&self, id: MessageId, incoming: Incoming, now: Instant) {
         let pending = self.channel.pool().pending();
         if let Err(Late { asked }) = pending.deliver(id, self.channel.ordinal(), incoming, now) {
             let counters = self.channel.counters();

@@ -14,7 +14,7 @@ mod timeout;
 pub use self::envelope::{DecodeError, Entry, Envelope, RpcStatus};
 pub(crate) use self::envelope::{Outline, encode, encode_status};
 pub(crate) use self::message::Message;
-pub use self::messages::{FrameError, Messages};
+pub use self::messages::{Cut, FrameError, Messages};
 
 /// The path of the gRPC method that carries a node stream.
 pub const NODE_STREAM: &str = "/stream.Gorums/NodeStream";

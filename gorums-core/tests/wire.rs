@@ -4,7 +4,7 @@
 mod vectors;
 
 use bytes::{BufMut, Bytes};
-use gorums_core::wire::{DecodeError, Entry, Envelope, FrameError, Messages, RpcStatus};
+use gorums_core::wire::{Cut, DecodeError, Entry, Envelope, FrameError, Messages, RpcStatus};
 use gorums_core::{Code, Initiator, MessageId};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -209,6 +209,46 @@ fn is_read(message: Bytes) -> bool {
 }
 
 /// The messages in pieces of a stream.
+/// A message that is too long is skipped, wherever the data is cut, and those around it are read.
+#[test]
+fn what_is_too_long_is_skipped() {
+    let framed = |len: usize, byte: u8| {
+        let mut data = vec![0];
+        data.extend_from_slice(&(len as u32).to_be_bytes());
+        data.resize(5 + len, byte);
+        data
+    };
+    let limit = 100;
+    let stream =
+        [framed(3, 1), framed(limit + 1, 2), framed(limit, 3), framed(1_000, 4), framed(0, 0)].concat();
+    for piece in [1, 4, 5, 6, 69, 70, 71, 200, 5_000] {
+        let mut messages = Messages::new(limit);
+        let (mut whole, mut skipped) = (Vec::new(), Vec::new());
+        for data in stream.chunks(piece) {
+            messages.add(Bytes::copy_from_slice(data));
+            while let Some(cut) = messages.next_cut().unwrap() {
+                match cut {
+                    Cut::Message(message) => whole.push(message.len()),
+                    Cut::TooLong { head, len, limit: 100 } => skipped.push((head.len(), head[0], len)),
+                    Cut::TooLong { limit, .. } => panic!("{limit}"),
+                }
+            }
+        }
+        assert_eq!(
+            (whole, skipped),
+            (vec![3, 100, 0], vec![(64, 2, 101), (64, 4, 1_000)]),
+            "pieces of {piece}"
+        );
+    }
+    let mut messages = Messages::new(2);
+    messages.add(framed(7, 9).into());
+    let cut = messages.next_cut().unwrap().unwrap();
+    assert_eq!(cut, Cut::TooLong { head: Bytes::from_static(&[9; 7]), len: 7, limit: 2 });
+    assert_eq!(messages.next_cut(), Ok(None));
+    messages.add(framed(128, 0).into());
+    assert_eq!(messages.next_cut(), Err(FrameError::TooLong { len: 128, limit: 2 }));
+}
+
 fn read_stream(pieces: impl IntoIterator<Item = Bytes>) -> Result<Vec<Bytes>, FrameError> {
     let mut messages = Messages::new(LIMIT);
     let mut read = Vec::new();

@@ -364,18 +364,23 @@ async fn schemas_that_differ() {
 async fn messages_that_are_too_long() {
     let scene = Scene::new().await.connected().await;
     let error = scene.node(1).ask("x".repeat(5 << 20)).await.unwrap_err();
-    assert_eq!(error.status().unwrap().code(), Code::ResourceExhausted);
-    assert!(!error.is_ambiguous());
+    assert_eq!(error.status().unwrap().code(), Code::OutOfRange);
+    assert!(!error.is_ambiguous() && !error.is_transient());
     let error = scene.node(1).ask(text("long")).await.unwrap_err();
-    assert_eq!(error.status().unwrap().code(), Code::ResourceExhausted);
+    assert_eq!(error.status().unwrap().code(), Code::Internal);
+    assert!(error.is_ambiguous() && !error.is_transient());
     assert_eq!(scene.handlers[0].started.load(Ordering::SeqCst), 1, "its handler has run");
 
     let scene = Scene::with(|builder| builder.max_message_size(1_000)).await.connected().await;
     let other = scene.node(1).ask(text("hang")).send();
     scene.started(1).await;
     let error = scene.node(1).ask_again(text("2 KB")).timeout(SECOND).await.unwrap_err();
-    assert!(matches!(error.kind(), NodeErrorKind::DeadlineExceeded), "it is sent again and again: {error}");
-    assert!(is_lost(&other.await.unwrap_err()), "the stream is gone with it");
+    assert!(matches!(error.kind(), NodeErrorKind::Decode) && error.is_ambiguous(), "{error}");
+    assert!(error.to_string().contains("longer than the limit of 1000"), "{error}");
+    // No other call is touched.
+    assert_eq!(scene.node(1).ask(text("release")).await.unwrap(), "release");
+    assert_eq!(scene.node(1).stats().connections, 1);
+    drop(other);
 }
 
 #[tokio::test(start_paused = true)]

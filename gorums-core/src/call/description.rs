@@ -427,6 +427,6 @@ fn too_long(len: usize, limit: usize) -> Option<Fault> {
         let reason = format!(
             "a request of {len} bytes is longer than the limit of {limit}: raise `max_message_size` on both ends"
         );
-        Fault::unsent(NodeErrorKind::Status(Status::resource_exhausted(reason)), None)
+        Fault::unsent(NodeErrorKind::Status(Status::out_of_range(reason)), None)
     })
 }

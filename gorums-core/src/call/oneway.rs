@@ -182,7 +182,7 @@ impl<Req: fmt::Debug> fmt::Debug for Unicast<Req> {
 ///
 /// Awaited, it resolves when the message was handed to the transport of every node, or of as many as were
 /// chosen on the configuration; which is no proof that it arrives. Nodes that a mapping skips are not waited for, and
-/// a message for nobody is a success.
+/// if it skips all of them, that is a success; a configuration without nodes is an error.
 #[must_use = "a call does nothing until it is awaited or `send()` is called"]
 pub struct Multicast<Req: 'static> {
     description: Description<Req, ()>,

@@ -18,7 +18,7 @@ use crate::channel::queue::{Outgoing, Queue};
 use crate::parts::Part;
 use crate::router::MessageRouter;
 use crate::transport::{Duplex, Received, TransportError, announces};
-use crate::wire::{self, Messages};
+use crate::wire::{self, Cut, FrameError, Messages};
 
 /// Bytes that are asked of the stream's window for one batch.
 const BATCH: usize = 1 << 20;
@@ -210,13 +210,30 @@ impl Driver {
                     self.held += data.len();
                     self.messages.add(data);
                     let now = Instant::now();
-                    while let Some(message) = self.messages.next_message()? {
-                        self.router.route(message, now, cx)?;
-                    }
+                    self.route(now, cx)?;
                 }
             }
         }
         Ok(true)
+    }
+
+    /// Routes the messages that have come. One that is too long costs a client the stream, and a node only the reply.
+    fn route(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<(), TransportError> {
+        if self.router.serves_accepted_stream() {
+            while let Some(message) = self.messages.next_message()? {
+                self.router.route(message, now, cx)?;
+            }
+            return Ok(());
+        }
+        while let Some(cut) = self.messages.next_cut()? {
+            match cut {
+                Cut::Message(message) => self.router.route(message, now, cx)?,
+                Cut::TooLong { head, len, limit } => {
+                    self.router.too_long(&head, FrameError::TooLong { len, limit }, now)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The peer has no more to say. If it dialled, it still gets the replies to what it has asked.

@@ -153,7 +153,7 @@ impl fmt::Display for QuorumError {
             QuorumErrorKind::Cancelled => "cancelled before the quorum was reached",
             QuorumErrorKind::SendFailure => "not handed over to enough nodes",
         };
-        write!(f, "{method}: {what}: {replies} of {size} nodes succeeded")?;
+        write!(f, "{method}: {what}: {replies} of {size} nodes had succeeded")?;
         if *needed > 0 {
             write!(f, ", {needed} needed")?;
         }
@@ -210,7 +210,7 @@ mod tests {
         let error = QuorumError::new(QuorumErrorKind::Incomplete, "p.S.M", (2, 1, 3), nodes);
         assert_eq!(
             error.to_string(),
-            "p.S.M: quorum out of reach: 1 of 3 nodes succeeded, 2 needed; node 1 (host1:1): the connection \
+            "p.S.M: quorum out of reach: 1 of 3 nodes had succeeded, 2 needed; node 1 (host1:1): the connection \
              broke after the request was sent, which may have taken effect; node 3 (host3:1): no reply before \
              the deadline"
         );

@@ -122,7 +122,7 @@ impl ServerBuilder {
     }
 
     /// The largest metadata that is accepted, of a connection and of each request, in bytes: those of names and values, and
-    /// 32 for each entry, as HTTP/2 counts headers. 16 KiB by default. A request with more fails as `RESOURCE_EXHAUSTED`.
+    /// 32 for each entry, as HTTP/2 counts headers. 16 KiB by default. A request with more fails as `OUT_OF_RANGE`.
     #[must_use]
     pub fn max_metadata_size(mut self, bytes: usize) -> Self {
         self.transport.max_metadata_size = bytes;

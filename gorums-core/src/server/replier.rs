@@ -97,8 +97,12 @@ impl Replier {
         let limit = self.session().max_message_size();
         let fits = len + wire::overhead(self.method()) <= limit;
         if !fits {
-            let reason = format!("a reply of {len} bytes is longer than the limit of {limit}");
-            self.refuse(&Status::resource_exhausted(reason));
+            let reason = format!(
+                "the handler has run, and its reply of {len} bytes is longer than the limit of {limit}: raise \
+                 `max_message_size` on both ends"
+            );
+            // Not a code that says that nothing was done.
+            self.refuse(&Status::internal(reason));
         }
         fits
     }

@@ -46,6 +46,16 @@ impl Message {
         }
     }
 
+    /// The id in the head of a message, of which the rest is missing. It is the first field, unless the peer writes fields in
+    /// an order that no known encoder does.
+    pub(crate) fn id_of_head(head: &[u8]) -> Option<u64> {
+        let mut fields = Fields::of(head);
+        match fields.next() {
+            Ok(Some((field::ID, WireType::Varint))) => decode_varint(&mut fields.rest).ok(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.parts.id
     }

@@ -20,6 +20,10 @@ pub enum FrameError {
     },
 }
 
+/// How much is kept of a message that is too long.
+const HEAD: usize = 64;
+/// A message that is longer than so many times the limit is no message: the stream is out of step, or its peer is.
+const SKIPPED: usize = 64;
 /// Room that is made for a message of which little has come.
 const AT_ONCE: usize = 16 << 10;
 /// Room that is made for a message beyond that, as a multiple of what has come.
@@ -35,12 +39,30 @@ pub struct Messages {
     /// The beginning of a message of which the rest is still to come.
     partial: BytesMut,
     limit: usize,
+    /// Bytes of a message that is too long, which are still to be skipped.
+    skip: usize,
+}
+
+/// What was cut out of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A message without its prefix.
+    Message(Bytes),
+    /// A message is longer than the limit. It is skipped.
+    TooLong {
+        /// How it begins: its first 64 bytes, or all if it is shorter.
+        head: Bytes,
+        /// The length that its prefix states.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl Messages {
     /// No data yet; no message may be longer than `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { piece: Bytes::new(), partial: BytesMut::new(), limit }
+        Self { piece: Bytes::new(), partial: BytesMut::new(), limit, skip: 0 }
     }
 
     /// Adds data as received. To be called once `next_message` has returned `None`.
@@ -55,8 +77,41 @@ impl Messages {
         }
     }
 
+    /// The next message, or the head of one that is too long and is skipped, up to 64 times the limit; `None` until more data is added. Not to be used
+    /// together with [`next_message`](Self::next_message).
+    pub fn next_cut(&mut self) -> Result<Option<Cut>, FrameError> {
+        if self.skip > 0 {
+            let skipped = self.skip.min(self.piece.len());
+            self.piece.advance(skipped);
+            self.skip -= skipped;
+        }
+        match self.next_message() {
+            Ok(message) => Ok(message.map(Cut::Message)),
+            Err(FrameError::TooLong { len, limit }) if len / SKIPPED < limit => {
+                Ok(self.head(len).map(|head| Cut::TooLong { head, len, limit }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the head of a message that is too long, once it has come.
+    fn head(&mut self, len: usize) -> Option<Bytes> {
+        let head = PREFIX + len.min(HEAD);
+        self.fill_partial(head);
+        if self.partial.len() < head {
+            return None;
+        }
+        let mut head = self.partial.split().freeze();
+        head.advance(PREFIX);
+        self.skip = len - head.len();
+        Some(head)
+    }
+
     /// The next message without its prefix, or `None` until more data is added.
     pub fn next_message(&mut self) -> Result<Option<Bytes>, FrameError> {
+        if self.skip > 0 {
+            return Ok(None);
+        }
         if self.partial.is_empty() {
             if let Some(len) = self.message_len(&self.piece)?
                 && self.piece.len() >= len

@@ -72,7 +72,7 @@ fn reply(request: &Envelope) -> Envelope {
 async fn what_cannot_be_read_costs_the_stream() {
     for (what, bytes) in [
         ("4 GiB", Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff])),
-        ("one byte too long", Bytes::from_static(&[0, 0, 0x40, 0, 1])),
+        ("too long, and nobody knows whose", [&[0, 0, 0x40, 0, 1][..], &[0xff; 64]].concat().into()),
         ("compressed", Bytes::from_static(&[1, 0, 0, 0, 1, 0])),
         ("no protobuf", framed(&[0x0a, 1, 0])),
         ("a method that is not UTF-8", framed(&[8, 1, 0x12, 1, 0xff])),

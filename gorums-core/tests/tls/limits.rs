@@ -30,7 +30,7 @@ async fn metadata_of_a_request() {
             Ok(_) => assert!(fits, "{entries} of {len}"),
             Err(error) => {
                 assert!(!fits, "{error}");
-                assert_eq!(error.status().unwrap().code(), Code::ResourceExhausted);
+                assert_eq!(error.status().unwrap().code(), Code::OutOfRange);
                 assert!(error.to_string().contains("larger than the limit of 16384 bytes"), "{error}");
             }
         }
@@ -53,7 +53,7 @@ async fn metadata_of_a_connection() {
     let fits = scene.configure(|builder| builder.metadata(metadata(1, 300)));
     fits.node(1).unwrap().rpc(&ECHO, text("x")).await.unwrap();
     let call = fits.node(1).unwrap().rpc(&ECHO, text("x")).metadata(metadata(1, 1000));
-    assert_eq!(call.await.unwrap_err().status().unwrap().code(), Code::ResourceExhausted);
+    assert_eq!(call.await.unwrap_err().status().unwrap().code(), Code::OutOfRange);
     drop((refused, fits));
     scene.cluster.finish().await;
 }
