@@ -58,6 +58,10 @@ pub use crate::node::{Node, NodeState};
 pub use crate::router::entry::MailboxOverflow;
 pub use crate::server::connect::ConnectRequest;
 pub use crate::server::context::{ServerContext, Turn};
+#[cfg(feature = "grpc")]
+pub use crate::server::grpc::GrpcPeer;
+#[cfg(feature = "health")]
+pub use crate::server::grpc::Health;
 pub use crate::server::handler::{Methods, Service};
 pub use crate::server::interceptor::{Interceptor, Next, Reply, ServerCall};
 pub use crate::server::replier::Updates;
