@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
 
-use gorums::{Server, ServerContext, ServerHandle, Status};
+use gorums::{Health, Server, ServerContext, ServerHandle, Status};
 use tokio::process::Command;
 
 /// What to read.
@@ -131,6 +131,9 @@ async fn scripts() -> Option<PathBuf> {
 
 async fn serve() -> (String, ServerHandle) {
     let server = Server::builder().add_service(RegisterServer::new(Node::default()));
+    let health = Health::new();
+    health.set_not_serving("example.Shard");
+    let server = server.health(&health).reflection(&[]).unwrap();
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let (address, handle) = (server.local_addr().to_string(), server.handle());
     tokio::spawn(server.serve());

@@ -32,6 +32,7 @@ mod pages {
         security: "security.md"
         operations: "operations.md"
         observability: "observability.md"
+        health: "health.md"
         testing: "testing.md"
         tuning: "tuning.md"
         protocols: "protocols.md"

@@ -63,6 +63,10 @@ pub use crate::observe::trace::{Propagator, TraceHandlers};
 pub use crate::router::entry::MailboxOverflow;
 pub use crate::server::connect::ConnectRequest;
 pub use crate::server::context::{ServerContext, Turn};
+#[cfg(feature = "grpc")]
+pub use crate::server::grpc::GrpcPeer;
+#[cfg(feature = "health")]
+pub use crate::server::grpc::Health;
 pub use crate::server::handler::{Methods, Service};
 pub use crate::server::interceptor::{Interceptor, Next, Reply, ServerCall};
 pub use crate::server::replier::Updates;

@@ -6,6 +6,8 @@ pub(crate) mod connection;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod fence;
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc;
 pub(crate) mod handler;
 pub(crate) mod interceptor;
 pub(crate) mod nested;
@@ -30,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::builder::ServerBuilder;
 use self::connect::Hooks;
 use self::fence::Fences;
+#[cfg(feature = "grpc")]
+use self::grpc::GrpcServices;
 pub use self::listen::{BoundServer, Incoming, ServerHandle, TcpIncoming};
 use self::refusals::Refusals;
 use self::registry::Registry;
@@ -60,10 +64,26 @@ pub(crate) struct Shared {
     pub(crate) fences: Arc<Fences>,
     pub(crate) security: ServerSecurity,
     pub(crate) hooks: Hooks,
+    #[cfg(feature = "grpc")]
+    pub(crate) grpc: GrpcServices,
     pub(crate) refusals: Refusals,
     /// The name under which metrics are published, and how often.
     #[cfg(feature = "metrics")]
     pub(crate) metrics: Option<(String, Duration)>,
+}
+
+impl Shared {
+    /// Whether there are streams that are no node streams.
+    #[cfg_attr(
+        not(feature = "grpc"),
+        expect(clippy::unused_self, reason = "there are none without the feature")
+    )]
+    pub(crate) fn has_grpc_services(&self) -> bool {
+        #[cfg(feature = "grpc")]
+        return !self.grpc.is_empty();
+        #[cfg(not(feature = "grpc"))]
+        false
+    }
 }
 
 /// A node: the services that it offers, and how it serves them.

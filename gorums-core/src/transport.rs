@@ -26,7 +26,7 @@ use crate::wire;
 
 /// The window of each stream: how much may be on its way, or wait for a busy handler.
 const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
+pub(crate) const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 const MAX_FRAME: u32 = 1 << 20;
 /// How much h2 keeps for a peer that does not read: a batch, and what is kept free for replies.
 const SEND_BUFFER: usize = 2 << 20;
@@ -196,15 +196,23 @@ pub(crate) fn watch(io: BoxedIo, security: &ServerSecurity) -> (BoxedIo, Activit
     activity::watch(io, security.is_plain())
 }
 
-/// Accepts a connection over a byte stream that is secured.
+/// The window of a connection on which the windows of so many streams may be full, and none of them be kept from
+/// receiving by the others.
+pub(crate) fn window_of(streams: u32) -> u32 {
+    const MAX: u32 = i32::MAX as u32;
+    STREAM_WINDOW.saturating_mul(streams).clamp(CONNECTION_WINDOW, MAX)
+}
+
+/// Accepts a connection over a byte stream that is secured, with a window for all its streams together.
 pub(crate) async fn accept(
     io: BoxedIo,
     max_streams: u32,
     max_metadata_size: usize,
+    window: u32,
 ) -> Result<ServerConnection, TransportError> {
     let connection = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(window)
         .max_frame_size(MAX_FRAME)
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(SMALL_FRAME_BUDGET)

@@ -15,6 +15,8 @@ pub use self::envelope::{DecodeError, Entry, Envelope, RpcStatus};
 pub(crate) use self::envelope::{Outline, encode, encode_status};
 pub(crate) use self::message::Message;
 pub use self::messages::{Cut, FrameError, Messages};
+#[cfg(feature = "grpc")]
+pub(crate) use self::timeout::{TIMEOUT, parse as parse_timeout};
 
 /// The path of the gRPC method that carries a node stream.
 pub const NODE_STREAM: &str = "/stream.Gorums/NodeStream";

@@ -3,7 +3,11 @@
 import sys
 import unittest
 
-from node import CallError, Node, quorum_call
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from node import TIMEOUT, CallError, Node, quorum_call
 from register_pb2 import Entry, Key
 
 NOT_FOUND = 5
@@ -69,6 +73,53 @@ class Calls(unittest.TestCase):
             reply = node.call("example.Register.AskBack", Entry(key="k", value=str(number)), Entry)
             self.assertEqual(reply.value, f"confirmed {number}")
         self.assertEqual(node.calls_back, 10)
+
+
+class GrpcServices(unittest.TestCase):
+    """The standard gRPC services of a node, beside its node stream."""
+
+    def setUp(self):
+        self.channel = grpc.insecure_channel(Calls.addresses[0])
+        self.addCleanup(self.channel.close)
+        self.health = health_pb2_grpc.HealthStub(self.channel)
+
+    def check(self, service):
+        return self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT).status
+
+    def test_health(self):
+        for service in ("", "example.Register", "grpc.health.v1.Health"):
+            self.assertEqual(self.check(service), health_pb2.HealthCheckResponse.SERVING)
+        self.assertEqual(self.check("example.Shard"), health_pb2.HealthCheckResponse.NOT_SERVING)
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.check("example.Nobody")
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.NOT_FOUND)
+
+    def test_watching_health_beside_calls_on_the_node_stream(self):
+        watched = self.health.Watch(health_pb2.HealthCheckRequest(service=""), timeout=TIMEOUT)
+        self.assertEqual(next(watched).status, health_pb2.HealthCheckResponse.SERVING)
+        node = Node(Calls.addresses[0])
+        self.addCleanup(node.close)
+        self.assertEqual(node.call("example.Register.Write", Entry(key="beside"), Key).key, "beside")
+        watched.cancel()
+
+    def test_reflection(self):
+        database = ProtoReflectionDescriptorDatabase(self.channel)
+        services = database.get_services()
+        self.assertIn("stream.Gorums", services)
+        self.assertIn("grpc.health.v1.Health", services)
+        file = database.FindFileContainingSymbol("stream.Gorums")
+        self.assertEqual([method.name for method in file.service[0].method], ["NodeStream"])
+
+    def test_a_method_of_the_node_stream_says_so(self):
+        call = self.channel.unary_unary(
+            "/example.Register/Read",
+            request_serializer=Key.SerializeToString,
+            response_deserializer=Entry.FromString,
+        )
+        with self.assertRaises(grpc.RpcError) as raised:
+            call(Key(key="rpc"), timeout=TIMEOUT)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
+        self.assertIn("over the stream /stream.Gorums/NodeStream", raised.exception.details())
 
 
 if __name__ == "__main__":

@@ -202,7 +202,8 @@ impl ConfigurationBuilder {
     }
 
     /// Offers services to the nodes, which can call them back over the connections that this configuration makes. The
-    /// options of the builder other than its services do not matter.
+    /// options of the builder other than its services and interceptors do not matter, and ordinary gRPC services of it are not
+    /// offered.
     ///
     /// A server finds this client among its [clients](crate::ServerHandle::clients), and a handler as the
     /// [caller](crate::ServerContext::caller). Only what is offered here can be called.

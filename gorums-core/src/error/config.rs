@@ -81,6 +81,13 @@ pub enum ServerError {
         /// The id.
         id: u32,
     },
+    /// What is to be shown to reflection is not an encoded `FileDescriptorSet`.
+    #[cfg(feature = "reflection")]
+    #[error("the file descriptor set for reflection cannot be read: {reason}")]
+    BadDescriptors {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The address is not usable.
     #[error("cannot listen on {address}: {source}")]
     Bind {

@@ -13,6 +13,8 @@ use crate::error::ServerError;
 use crate::id::{AsNodeId, Initiator};
 use crate::pool::{Pool, PoolOptions};
 use crate::server::connect::{ConnectRequest, Hooks};
+#[cfg(feature = "grpc")]
+use crate::server::grpc::GrpcServices;
 use crate::server::handler::{Methods, Service};
 use crate::server::interceptor::Interceptor;
 use crate::server::listen::{BoundServer, Incoming, TcpIncoming};
@@ -34,6 +36,8 @@ pub struct ServerBuilder {
     hooks: Hooks,
     #[cfg(feature = "metrics")]
     metrics: Option<(String, Duration)>,
+    #[cfg(feature = "grpc")]
+    pub(super) grpc: GrpcServices,
 }
 
 impl ServerBuilder {
@@ -52,6 +56,8 @@ impl ServerBuilder {
             hooks: Hooks::default(),
             #[cfg(feature = "metrics")]
             metrics: None,
+            #[cfg(feature = "grpc")]
+            grpc: GrpcServices::default(),
         }
     }
 
@@ -137,7 +143,8 @@ impl ServerBuilder {
         self
     }
 
-    /// How many streams one connection may have at once; 16 by default. A gorums client has one.
+    /// How many streams one connection may have at once; 16 by default. A gorums client has one; each call of an ordinary
+    /// gRPC service (feature `grpc`) is one.
     #[must_use]
     pub fn max_streams(mut self, streams: u32) -> Self {
         self.options.max_streams = streams;
@@ -152,7 +159,7 @@ impl ServerBuilder {
     }
 
     /// How long a new connection may take to show that it speaks HTTP/2, with the TLS handshake if there is one; how long
-    /// it may then have no node stream; and how long the [connect hooks](Self::on_connect) may take to decide about one.
+    /// it may then have no stream; and how long the [connect hooks](Self::on_connect) may take to decide about one.
     /// 5 s by default, for each.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
@@ -172,7 +179,9 @@ impl ServerBuilder {
     /// status with which the hook refuses it: its calls fail as `Unavailable`, and it dials again with growing pauses.
     ///
     /// With several hooks, all have to agree; they are asked in order. The [handshake timeout](Self::handshake_timeout)
-    /// bounds the time they take together. A hook that is not there costs nothing.
+    /// bounds the time they take together. A hook that is not there costs nothing. They are asked about each call of an
+    /// ordinary gRPC service (feature `grpc`) too, such as the probes of Kubernetes, which send no metadata:
+    /// `ConnectRequest::grpc_path` tells those apart.
     ///
     /// # Cancel safety
     ///
@@ -273,13 +282,16 @@ impl ServerBuilder {
             ..PoolOptions::default()
         };
         let pool = Pool::new(Initiator::Server, options);
+        let stopping = CancellationToken::new();
         Arc::new(Shared {
+            #[cfg(feature = "grpc")]
+            grpc: self.grpc.finish(&services, &stopping),
             services,
             registry: Registry::new(pool.clone(), self.membership),
             pool,
             options: self.options,
             tasks: Tasks::default(),
-            stopping: CancellationToken::new(),
+            stopping,
             fences: Arc::default(),
             security: self.security,
             hooks: self.hooks,

@@ -25,6 +25,8 @@ pub struct ConnectRequest {
     pub(crate) metadata: MetadataMap,
     pub(crate) claim: Claim,
     pub(crate) certificates: Option<PeerCertificates>,
+    #[cfg(feature = "grpc")]
+    pub(crate) grpc_path: Option<Arc<str>>,
 }
 
 impl ConnectRequest {
@@ -50,6 +52,13 @@ impl ConnectRequest {
     /// The certificates that the client has shown; `None` without mutual TLS.
     pub fn peer_certificates(&self) -> Option<&PeerCertificates> {
         self.certificates.as_ref()
+    }
+
+    /// The path of the call, as `/grpc.health.v1.Health/Check`, if it is one of an ordinary
+    /// [gRPC service](crate::ServerBuilder::add_grpc_service); `None` for a node stream.
+    #[cfg(feature = "grpc")]
+    pub fn grpc_path(&self) -> Option<&str> {
+        self.grpc_path.as_deref()
     }
 }
 
@@ -93,7 +102,7 @@ impl Hooks {
     }
 }
 
-fn text(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

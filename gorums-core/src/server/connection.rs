@@ -27,6 +27,8 @@ use crate::router::MessageRouter;
 use crate::server::connect::ConnectRequest;
 use crate::server::dispatch::Dispatcher;
 use crate::server::fence::Fence;
+#[cfg(feature = "grpc")]
+use crate::server::grpc::{Call, GrpcPeer};
 use crate::server::handshake::{self, Accepted, Refused};
 use crate::server::registry::{Claim, Place};
 use crate::server::session::{Peer, Session, Way};
@@ -82,6 +84,7 @@ async fn run(
     let limit = server.options.handshake_timeout;
     let mut unused = pin!(unused(&streams, limit));
     let mut stopping = pin!(server.stopping.cancelled().fuse());
+    let mut leaving = false;
     let parts = Parts::<4>::new();
     loop {
         let accepted = poll_fn(|cx| {
@@ -98,7 +101,18 @@ async fn run(
                     _ => Part::Waits,
                 },
                 CONNECTION => connection.poll_accept(cx).map(|accepted| Ok(accepted.transpose()?)).into(),
-                UNUSED.. => unused.as_mut().poll(cx).map(|()| Err(TransportError::Unused(limit))).into(),
+                UNUSED.. => {
+                    let is_unused = unused.as_mut().poll(cx).is_ready();
+                    if is_unused && server.has_grpc_services() && !leaving {
+                        // Told so, clients of gRPC lose no call that they make right now, and connect again.
+                        leaving = true;
+                        connection.graceful_shutdown();
+                        unused.set(self::unused(&streams, limit));
+                        parts.wake(CONNECTION);
+                        return Part::Yields;
+                    }
+                    if is_unused { Part::Ready(Err(TransportError::Unused(limit))) } else { Part::Waits }
+                }
             })
         });
         let Some((request, respond)) = accepted.await? else { return Ok(()) };
@@ -126,6 +140,15 @@ fn accept_stream(
     streams: &TaskTracker,
 ) {
     let (head, body) = request.into_parts();
+    #[cfg(feature = "grpc")]
+    if head.method == Method::POST
+        && let Some(route) = server.grpc.route(head.uri.path())
+    {
+        let Client { address, certificates } = client.clone();
+        let call = Call { route, head, body, respond, peer: GrpcPeer { address, certificates } };
+        server.tasks.spawn_grpc_call(streams.track_future(call.run(server.clone())));
+        return;
+    }
     if let Some((status, grpc)) = refusal(&head.method, head.uri.path()) {
         let mut response = grpc_response();
         *response.status_mut() = status;
@@ -159,7 +182,7 @@ fn accept_stream(
     server.tasks.spawn_stream(streams.track_future(stream));
 }
 
-fn grpc_response() -> Response<()> {
+pub(super) fn grpc_response() -> Response<()> {
     let mut response = Response::new(());
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
@@ -182,6 +205,8 @@ impl Opening {
             metadata: MetadataMap::from_headers(self.headers.clone()),
             claim: self.claim,
             certificates: self.client.certificates.clone(),
+            #[cfg(feature = "grpc")]
+            grpc_path: None,
         };
         let decision = tokio::select! {
             biased;
@@ -223,7 +248,11 @@ impl Opening {
 /// Why a request is no node stream.
 fn refusal(method: &Method, path: &str) -> Option<(StatusCode, Option<tonic::Status>)> {
     if path != wire::NODE_STREAM {
-        let status = tonic::Status::unimplemented(format!("no service at {path}"));
+        // Says the same of what is there and what is not, as no connect hook was asked.
+        let status = tonic::Status::unimplemented(format!(
+            "no gRPC service for {path} here; methods of gorums services are called over the stream {}",
+            wire::NODE_STREAM
+        ));
         return Some((StatusCode::OK, Some(status)));
     }
     (method != Method::POST).then_some((StatusCode::METHOD_NOT_ALLOWED, None))

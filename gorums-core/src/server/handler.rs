@@ -91,6 +91,12 @@ impl Methods {
         self.find(name).map(|place| self.handler(place))
     }
 
+    /// Whether there are methods of a service.
+    #[cfg(feature = "health")]
+    pub(crate) fn has_service(&self, name: &str) -> bool {
+        self.places.keys().any(|method| method.rsplit_once('.').is_some_and(|(service, _)| service == name))
+    }
+
     /// The place of a method.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         self.places.get(name).copied()

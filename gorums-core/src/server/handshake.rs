@@ -48,7 +48,11 @@ pub(super) async fn accept(server: &Shared, io: BoxedIo) -> Result<Accepted, Ref
         }
     };
     let options = server.pool.options().transport;
-    let accepting = transport::accept(io, server.options.max_streams, options.max_metadata_size);
+    let streams = server.options.max_streams;
+    // What a slow gRPC service has not read must not keep the node stream of its client from receiving.
+    let window =
+        if server.has_grpc_services() { transport::window_of(streams) } else { transport::CONNECTION_WINDOW };
+    let accepting = transport::accept(io, streams, options.max_metadata_size, window);
     let connection = timeout_at(end, accepting).await.map_err(late).and_then(|accepted| accepted);
     let connection = connection.map_err(refused)?;
     Ok(Accepted { connection: Box::new(connection), activity, certificates })

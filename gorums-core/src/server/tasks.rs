@@ -15,6 +15,8 @@ pub struct ServerStats {
     pub connections: usize,
     /// Node streams on them.
     pub streams: usize,
+    /// Calls of ordinary gRPC services, which the feature `grpc` adds.
+    pub grpc_calls: usize,
     /// Handlers that wait for something. Those that finish without waiting are never seen here.
     pub handlers: usize,
     /// Pieces of work that handlers have [detached](crate::ServerContext::detach).
@@ -38,6 +40,7 @@ pub(crate) struct Tasks {
 struct Gauges {
     connections: Gauge,
     streams: Gauge,
+    grpc_calls: Gauge,
     handlers: Gauge,
     detached: Gauge,
 }
@@ -49,10 +52,11 @@ struct Gauge(AtomicUsize);
 impl Tasks {
     /// What the tasks are; the rest is for the server to tell.
     pub(crate) fn stats(&self) -> ServerStats {
-        let Gauges { connections, streams, handlers, detached } = &*self.gauges;
+        let Gauges { connections, streams, grpc_calls, handlers, detached } = &*self.gauges;
         ServerStats {
             connections: connections.get(),
             streams: streams.get(),
+            grpc_calls: grpc_calls.get(),
             handlers: handlers.get(),
             detached: detached.get(),
             ..ServerStats::default()
@@ -67,6 +71,12 @@ impl Tasks {
     /// Runs a node stream until it ends or everything is dropped.
     pub(crate) fn spawn_stream(&self, stream: impl Future<Output = ()> + Send + 'static) {
         self.spawn(|gauges| &gauges.streams, Box::pin(stream));
+    }
+
+    /// Runs a call of an ordinary gRPC service until it ends or everything is dropped.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn spawn_grpc_call(&self, call: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(|gauges| &gauges.grpc_calls, Box::pin(call));
     }
 
     /// Runs a handler until it ends or everything is dropped.
