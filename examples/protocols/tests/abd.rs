@@ -33,9 +33,9 @@ impl Register for Moody {
 #[tokio::test(start_paused = true)]
 async fn a_timestamp_is_never_used_for_two_values() {
     let replicas = [Moody::default(), Moody::default(), Moody::default()];
-    let served = replicas.clone();
+    let nodes = replicas.clone();
     let server = move |id: NodeId| {
-        Server::builder().add_service(RegisterServer::new(served[id.get() as usize - 1].clone()))
+        Server::builder().add_service(RegisterServer::new(nodes[id.get() as usize - 1].clone()))
     };
     let mut cluster = Cluster::in_memory(3, server).await;
     let configuration = cluster.configuration();
