@@ -13,6 +13,7 @@ use crate::call::intercept::{CallInterceptor, Chain, Own, ReplyChain};
 use crate::call::options::{CallOptions, Timeout};
 use crate::call::tally::Tally;
 use crate::channel::queue::{Awaits, Body, LocalRequest, Outgoing, Overflow};
+use crate::codec::MessageError;
 use crate::error::{Fault, NodeError, NodeErrorKind};
 use crate::id::MessageId;
 use crate::method::Method;
@@ -211,15 +212,24 @@ impl<Req, Resp> Description<Req, Resp> {
                 continue;
             }
             let mut separate = None;
+            let outgoing = |body| self.outgoing(id, body, awaits, timing);
             let request = match own.filter(|own| !own.is_shared()) {
                 own if target.channel().is_local() => {
-                    separate.insert(self.outgoing(id, self.local(id, timing, own), awaits, timing))
+                    self.local(id, timing, own).map(|body| separate.insert(outgoing(body)))
                 }
-                Some(own) => {
-                    separate.insert(self.outgoing(id, self.encode(id, timing, Some(own)), awaits, timing))
+                Some(own) => self.encode(id, timing, Some(own)).map(|body| separate.insert(outgoing(body))),
+                None => match &mut shared {
+                    Some(shared) => Ok(shared),
+                    None => self.encode(id, timing, None).map(|body| shared.insert(outgoing(body))),
+                },
+            };
+            let request = match request {
+                Ok(request) => request,
+                Err(fault) => {
+                    refused(target, id, fault, None);
+                    places.push(0);
+                    continue;
                 }
-                None => shared
-                    .get_or_insert_with(|| self.outgoing(id, self.encode(id, timing, None), awaits, timing)),
             };
             match offer(target, request, now) {
                 Ok(()) => places.push(request.place),
@@ -250,26 +260,36 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 
     /// The message for another process.
-    pub(crate) fn encode(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Body {
+    pub(crate) fn encode(
+        &self,
+        id: MessageId,
+        timing: Timing,
+        own: Option<&Own<Req>>,
+    ) -> Result<Body, Fault> {
         let (message, metadata) = self.own_or_shared(own);
+        let message = self.method.request.prepare(message).map_err(|error| self.unencodable(error))?;
         let outline = self.outline(id, timing, metadata);
-        let len = (self.method.request.len)(message);
-        Body::encode(outline.encoded_len(len), |buf| {
-            wire::encode(buf, &outline, len, |buf| (self.method.request.encode)(message, buf));
-        })
+        Ok(Body::encode(outline.encoded_len(message.len()), |buf| {
+            wire::encode(buf, &outline, message.len(), |buf| message.write(buf));
+        }))
     }
 
-    /// The message for this process: a copy.
-    pub(crate) fn local(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Body {
+    /// The message for this process: a copy. One that could not be sent to another process is not sent to this one either.
+    pub(crate) fn local(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Result<Body, Fault> {
         let (message, metadata) = self.own_or_shared(own);
         let codec = &self.method.request;
-        Body::Local(Box::new(LocalRequest {
+        let len = codec.len(message).map_err(|error| self.unencodable(error))?;
+        Ok(Body::Local(Box::new(LocalRequest {
             method: self.method.name(),
             payload: (codec.keep)((codec.copy)(message), codec),
             deadline: timing.deadline,
             metadata: metadata.cloned().map(Arc::new),
-            len: self.outline(id, timing, metadata).encoded_len((codec.len)(message)),
-        }))
+            len: self.outline(id, timing, metadata).encoded_len(len),
+        })))
+    }
+
+    pub(crate) fn unencodable(&self, error: MessageError) -> Fault {
+        Fault::unsent(NodeErrorKind::Encode, Some(Arc::new(error.of(self.method.name()))))
     }
 
     fn own_or_shared<'a>(&'a self, own: Option<&'a Own<Req>>) -> (&'a Req, Option<&'a MetadataMap>) {
