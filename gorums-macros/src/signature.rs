@@ -220,7 +220,7 @@ fn check_message(ty: &Type, what: &str, codec: Codec, errors: &mut Errors) -> Op
                     errors.at(ty, format!("a {what} {help}"));
                 }
                 Some(Unnamed::Opaque) => {
-                    errors.at(ty, format!("a {what} is a message; name its type in full"))
+                    errors.at(ty, format!("a {what} is a message; name its type in full"));
                 }
             }
         }
