@@ -10,6 +10,7 @@
 pub mod bench;
 mod call;
 mod channel;
+mod codec;
 #[doc(hidden)]
 pub mod codegen;
 mod configuration;
@@ -46,6 +47,7 @@ pub use crate::call::{
 };
 pub use crate::channel::link::Backoff;
 pub use crate::channel::queue::{Overflow, Priority, QueueCounts, QueueLimits};
+pub use crate::codec::MessageError;
 pub use crate::configuration::{
     Configuration, ConfigurationBuilder, Decided, NodeTarget, QuorumConfiguration, QuorumTarget, Undecided,
     id, last_error, latency,
@@ -54,7 +56,7 @@ pub use crate::error::{
     ConfigError, ErrorClass, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind, ServerError, SystemError,
 };
 pub use crate::id::{AsNodeId, Initiator, InvalidNodeId, MessageId, NodeId};
-pub use crate::method::{CallType, MessageError, Method};
+pub use crate::method::{CallType, Method};
 pub use crate::node::{Node, NodeState};
 #[cfg(feature = "metrics")]
 pub use crate::observe::metrics::MeasureHandlers;

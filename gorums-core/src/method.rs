@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use bytes::BytesMut;
 use prost::Message;
+#[cfg(feature = "postcard")]
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::payload::{Payload, Typed};
+use crate::codec::Codec;
 
 /// How a method is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,35 +31,6 @@ impl CallType {
     }
 }
 
-/// A message that could not be decoded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct MessageError(String);
-
-/// How messages of one type are encoded, and how they are passed on within a process.
-pub(crate) struct Codec<T: 'static> {
-    pub(crate) len: fn(&T) -> usize,
-    pub(crate) encode: fn(&T, &mut BytesMut),
-    pub(crate) open: fn(Payload) -> Result<T, MessageError>,
-    pub(crate) copy: fn(&T) -> T,
-    pub(crate) keep: fn(T, &'static Self) -> Payload,
-}
-
-impl<T: Message + Default + Clone + 'static> Codec<T> {
-    const PROST: Self = Self {
-        len: T::encoded_len,
-        encode: |message, buf| {
-            // A `BytesMut` grows, so that encoding into it does not fail.
-            let _ = message.encode(buf);
-        },
-        open: |payload| {
-            payload.open(|payload| T::decode(payload).map_err(|error| MessageError(error.to_string())))
-        },
-        copy: T::clone,
-        keep: |message, codec| Payload::Value(Box::new(Typed { message, codec })),
-    };
-}
-
 /// The static facts of a method with requests `Req` and replies `Resp`; for a one-way method, `()`.
 ///
 /// Made by generated code, as a constant.
@@ -77,11 +49,38 @@ where
 {
     /// A method whose messages are protobuf messages. `name` is the full name, as `storage.Storage.ReadQC`.
     pub const fn prost(name: &'static str, call_type: CallType) -> Self {
-        Self { name, call_type, idempotent: false, request: Codec::PROST, response: Codec::PROST }
+        Self::with_codecs(name, call_type, Codec::PROST, Codec::PROST)
+    }
+}
+
+#[cfg(feature = "postcard")]
+impl<Req, Resp> Method<Req, Resp>
+where
+    Req: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+    Resp: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    /// A method whose messages are plain serde types, encoded with
+    /// [postcard](https://postcard.jamesmunns.com/wire-format). `name` is the full name, as `storage.Storage.ReadQC`.
+    ///
+    /// A request that cannot be encoded fails the call with [`NodeErrorKind::Encode`](crate::NodeErrorKind::Encode), a
+    /// reply with the status `INTERNAL`. Whatever has bytes left over or too few is not decoded.
+    pub const fn postcard(name: &'static str, call_type: CallType) -> Self {
+        Self::with_codecs(name, call_type, Codec::POSTCARD, Codec::POSTCARD)
     }
 }
 
 impl<Req, Resp> Method<Req, Resp> {
+    /// A method whose messages are encoded so.
+    #[doc(hidden)]
+    pub const fn with_codecs(
+        name: &'static str,
+        call_type: CallType,
+        request: Codec<Req>,
+        response: Codec<Resp>,
+    ) -> Self {
+        Self { name, call_type, idempotent: false, request, response }
+    }
+
     /// Handling a request twice is the same as once, so that it may be sent again after a lost connection.
     #[must_use]
     pub const fn idempotent(mut self) -> Self {

@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::method::{Codec, MessageError};
+use crate::codec::{Codec, MessageError};
 
 /// A request or a reply.
 pub(crate) enum Payload {
@@ -16,7 +16,7 @@ pub(crate) enum Payload {
 
 /// A message of any type, and how it is encoded.
 pub(crate) trait Value: Any + Send + Sync {
-    fn encode(&self) -> Bytes;
+    fn encode(&self) -> Result<Bytes, MessageError>;
 
     fn copy(&self) -> Box<dyn Value>;
 }
@@ -28,7 +28,7 @@ pub(crate) struct Typed<T: 'static> {
 }
 
 impl<T: Send + Sync + 'static> Value for Typed<T> {
-    fn encode(&self) -> Bytes {
+    fn encode(&self) -> Result<Bytes, MessageError> {
         self.codec.encoded(&self.message)
     }
 
@@ -48,7 +48,7 @@ impl Payload {
             Self::Value(value) => value,
         };
         if !(&*value as &dyn Any).is::<Typed<T>>() {
-            return decode(value.encode());
+            return decode(value.encode()?);
         }
         let value: Box<dyn Any> = value;
         match value.downcast::<Typed<T>>() {
@@ -57,9 +57,9 @@ impl Payload {
         }
     }
 
-    pub(crate) fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_bytes(self) -> Result<Bytes, MessageError> {
         match self {
-            Self::Encoded(payload) => payload,
+            Self::Encoded(payload) => Ok(payload),
             Self::Value(value) => value.encode(),
         }
     }
@@ -86,14 +86,6 @@ impl fmt::Debug for Payload {
             Self::Encoded(payload) => f.debug_tuple("Encoded").field(payload).finish(),
             Self::Value(_) => f.debug_tuple("Value").finish_non_exhaustive(),
         }
-    }
-}
-
-impl<T> Codec<T> {
-    pub(crate) fn encoded(&self, message: &T) -> Bytes {
-        let mut payload = BytesMut::with_capacity((self.len)(message));
-        (self.encode)(message, &mut payload);
-        payload.freeze()
     }
 }
 

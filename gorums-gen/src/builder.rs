@@ -51,6 +51,7 @@ pub fn configure() -> Builder {
         settings: Settings {
             options: Options::default(),
             gorums_path: "::gorums".to_owned(),
+            mocks: None,
             disable_comments: Vec::new(),
             method_names: BTreeMap::new(),
         },
@@ -79,7 +80,8 @@ impl Builder {
     ///
     /// No `protoc` takes part. The files have to be in one of the folders of `includes`, in which
     /// imports are looked up as well; `gorums.proto` and Google's well-known files are always
-    /// found.
+    /// found. Files of an edition are read as far as their grammar is that of proto3; for default values and
+    /// extension ranges in them, give [`compile_fds`](Self::compile_fds) what `protoc` has read.
     pub fn compile_protos(
         self,
         protos: &[impl AsRef<Path>],

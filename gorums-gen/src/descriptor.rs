@@ -12,7 +12,7 @@ use prost_reflect::{DescriptorPool, FileDescriptor, MethodDescriptor, Value};
 use quote::quote;
 
 use crate::generate::Settings;
-use crate::model::{CallType, Method, Service};
+use crate::model::{CallType, Codec, Method, Service};
 use crate::validate::{Mistake, Streaming, call_type};
 
 /// Services as far as they could be read, and what is wrong with them.
@@ -28,6 +28,7 @@ pub(crate) struct Services {
 pub(crate) struct Context<'a> {
     pub(crate) pool: &'a DescriptorPool,
     pub(crate) runtime: TokenStream,
+    pub(crate) mock: Option<TokenStream>,
     pub(crate) settings: &'a Settings,
 }
 
@@ -49,6 +50,8 @@ impl Services {
             deprecated: deprecated(prost.options.deprecated()),
             visibility: quote!(pub),
             runtime: context.runtime.clone(),
+            codec: Codec::Prost,
+            mock: context.mock.clone(),
             place: place(&descriptor.parent_file(), descriptor.path(), &full_name),
             methods: Vec::new(),
         };

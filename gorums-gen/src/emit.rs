@@ -5,6 +5,7 @@
 
 mod client;
 mod methods;
+mod mock;
 mod server;
 
 use proc_macro2::{Ident, TokenStream};
@@ -33,7 +34,8 @@ pub fn service(service: &Service, options: Options) -> TokenStream {
     let server = options.server.then(|| server::items(service));
     let methods = methods::items(service);
     let clients = options.client.then(|| client::items(service));
-    quote!(#server #methods #clients)
+    let mock = service.mock.as_ref().map(|condition| mock::items(service, options, condition));
+    quote!(#server #methods #clients #mock)
 }
 
 /// The names that the code of a service takes in its module.
@@ -47,6 +49,9 @@ pub fn item_names(service: &Service, options: Options) -> Vec<Ident> {
         let targets = [Target::Configuration, Target::Node];
         let called = targets.into_iter().filter(|target| has_client(service, *target));
         names.extend(called.map(|target| service.client_ident(target)));
+    }
+    if service.mock.is_some() {
+        names.push(service.mock_ident());
     }
     names
 }

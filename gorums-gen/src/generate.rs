@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use proc_macro2::TokenStream;
 use prost::Message;
 use prost::bytes::Bytes;
 use prost_build::{Config, Module, ServiceGenerator};
@@ -29,6 +30,8 @@ pub(crate) struct Descriptors {
 pub(crate) struct Settings {
     pub(crate) options: Options,
     pub(crate) gorums_path: String,
+    /// When mocks are generated, as in `#[cfg(..)]`.
+    pub(crate) mocks: Option<String>,
     pub(crate) disable_comments: Vec<String>,
     /// Names in Rust by the full names of methods.
     pub(crate) method_names: BTreeMap<String, String>,
@@ -91,8 +94,9 @@ impl Descriptors {
             let path = &settings.gorums_path;
             Error::new(ErrorKind::Setting, format!("gorums_path: `{path}` is not a path of Rust"))
         })?;
+        let mock = settings.mocks.as_deref().map(condition).transpose()?;
         self.check_method_names(settings)?;
-        let context = Context { pool: &self.pool, runtime, settings };
+        let context = Context { pool: &self.pool, runtime, mock, settings };
         let mut found = Services::default();
         for service in self.record(config, &wanted)? {
             found.add(&context, &service);
@@ -175,6 +179,15 @@ impl Descriptors {
         let modules = guarded(|| config.generate(requests))?;
         Ok(modules.into_iter().filter(|(module, _)| *module != unwanted).collect())
     }
+}
+
+/// What stands in `#[cfg(..)]`.
+fn condition(text: &str) -> Result<TokenStream, Error> {
+    let tokens = text.parse::<TokenStream>().ok().filter(|tokens| !tokens.is_empty());
+    tokens.ok_or_else(|| {
+        let message = format!("mocks_if: `{text}` is not a condition as in `#[cfg(..)]`");
+        Error::new(ErrorKind::Setting, message)
+    })
 }
 
 /// prost-reflect panics on a syntax that it does not know. Editions were lowered before.

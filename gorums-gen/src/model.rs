@@ -21,6 +21,10 @@ pub struct Service {
     pub visibility: TokenStream,
     /// The path of the runtime crate: `::gorums`.
     pub runtime: TokenStream,
+    /// How messages are encoded.
+    pub codec: Codec,
+    /// When a mock is generated: what stands in its `#[cfg(..)]`. `None`: never.
+    pub mock: Option<TokenStream>,
     /// What messages call this service: with its place in a file, if there is one.
     pub place: String,
     /// The methods, in the order of the source.
@@ -52,6 +56,17 @@ pub struct Method {
     pub response: TokenStream,
     /// What messages call this method: with its place in a file, if there is one.
     pub place: String,
+}
+
+/// How messages are encoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// As protobuf messages.
+    #[default]
+    Prost,
+    /// As plain serde types, with postcard.
+    Postcard,
 }
 
 /// How a method is called.
@@ -109,6 +124,11 @@ impl Service {
     /// The struct that holds the methods' constants: `StorageMethods`.
     pub fn methods_ident(&self) -> Ident {
         self.derived("Methods")
+    }
+
+    /// The fake node: `StorageMock`.
+    pub fn mock_ident(&self) -> Ident {
+        self.derived("Mock")
     }
 
     /// The trait with the calls on a target: `StorageClient`, `StorageNodeClient`.

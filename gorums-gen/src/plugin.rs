@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `messages=false` | only generates the services, as `<package>.gorums.rs`; to be included where the messages are |
 //! | `client=false`, `server=false` | leaves that side of services out |
+//! | `mocks=true` | also generates mocks for unit tests, under `#[cfg(test)]`; `mocks_if=feature = "mocks"` sets another condition |
 //! | `out_dir=some/folder` | writes to a folder in the output folder |
 //! | `include_file=mod.rs` | also writes a file that includes all others as a tree of modules |
 //! | `method_name=storage.Storage.All=all_values` | gives a method another name in Rust |

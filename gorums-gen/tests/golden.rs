@@ -20,6 +20,22 @@ fn every_call_type() {
     assert_golden("storage.rs", &generate(STORAGE, configure(), "storage.rs"));
 }
 
+/// Behind all else, so that the rest is what it is without.
+#[test]
+fn a_mock_of_every_call_type() {
+    let code = generate(STORAGE, configure().mocks(true), "storage.rs");
+    let mock = code.strip_prefix(include_str!("golden/storage.rs")).unwrap();
+    assert_golden("storage_mock.rs", mock);
+    assert!(!generate(STORAGE, configure().mocks(true).mocks(false), "storage.rs").contains("Mock"));
+}
+
+#[test]
+fn a_mock_without_a_server_is_not_what_a_server_implements() {
+    let code = generate(STORAGE, configure().build_server(false).mocks_if("all()"), "storage.rs");
+    assert!(code.contains("#[cfg(all())]") && code.contains("codegen::Service for StorageMock"));
+    assert!(!code.contains("impl Storage for"));
+}
+
 #[test]
 fn names_that_need_care() {
     let source = include_str!("golden/names.proto");

@@ -44,6 +44,23 @@ fn client_streaming() {
     );
 }
 
+/// As Gorums for Go has it: each multicast is a message of a stream.
+#[test]
+fn a_multicast_may_be_written_as_a_stream_of_requests() {
+    let plain = "rpc A(M) returns (google.protobuf.Empty) { option (gorums.multicast) = true; }";
+    let code = [plain.to_owned(), plain.replace("A(M)", "A(stream M)")].map(|methods| {
+        let project = Project::with_methods(&methods);
+        project.compile(configure()).unwrap();
+        project.output("test.rs")
+    });
+    assert!(code[0].contains("codegen::Multicast<M>"));
+    assert_eq!(code[0], code[1]);
+    assert!(
+        mistake(&plain.replace("multicast", "unicast").replace("A(M)", "A(stream M)"))
+            .contains("not supported")
+    );
+}
+
 #[test]
 fn server_streaming_without_quorumcall() {
     assert_eq!(
@@ -179,6 +196,18 @@ fn a_message_with_the_name_of_a_generated_item() {
             clash("StorageNodeClient", "message"),
             clash("StorageServer", "message"),
         ]
+    );
+}
+
+#[test]
+fn a_message_with_the_name_of_a_mock() {
+    let project = Project::with_items("service S { rpc A(M) returns (M); } message M {} message SMock {}");
+    project.compile(configure()).unwrap();
+    let error = project.compile(configure().mocks(true)).expect_err("they clash");
+    assert_eq!(
+        error.to_string(),
+        "test.proto:5:1: test.S: the generated item `SMock` would clash with the message `test.SMock`; rename one \
+         of the two"
     );
 }
 

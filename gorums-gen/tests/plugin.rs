@@ -105,6 +105,17 @@ fn parameters_are_heeded() {
 }
 
 #[test]
+fn mocks_can_be_had() {
+    assert!(!storage("").files()[0].1.contains("Mock"));
+    let files = storage("mocks=true").files();
+    assert!(files[0].1.contains("#[cfg(test)]") && files[0].1.contains("pub struct StorageMock"));
+    let files = storage(r#"mocks_if=any(test\, feature = "mocks")"#).files();
+    assert!(files[0].1.contains("#[cfg(any(test, feature = \"mocks\"))]"), "{}", files[0].1);
+    assert_eq!(storage("mocks_if=").error(), "mocks_if: `` is not a condition as in `#[cfg(..)]`");
+    assert_eq!(storage("mocks_if=all(").error(), "mocks_if: `all(` is not a condition as in `#[cfg(..)]`");
+}
+
+#[test]
 fn parameters_that_are_wrong() {
     assert_eq!(
         storage("messages=perhaps,out_dir=/etc").error(),

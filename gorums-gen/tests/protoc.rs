@@ -9,6 +9,7 @@ mod common;
 
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use common::Project;
@@ -40,6 +41,20 @@ fn run(protoc: &mut Command, project: &Project, arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .unwrap()
+}
+
+/// Only newer versions do, which `PROTOC_EDITIONS_REQUIRED` demands.
+fn knows_no_editions(output: &Output) -> bool {
+    let told = String::from_utf8_lossy(&output.stderr);
+    let old = told.contains("Expected top-level statement") || told.contains("syntax");
+    if old {
+        assert!(
+            env::var_os("PROTOC_EDITIONS_REQUIRED").is_none(),
+            "this protoc does not know editions: {told}"
+        );
+        eprintln!("skipped: this protoc does not know editions");
+    }
+    old
 }
 
 fn assert_success(output: &Output) {
@@ -101,9 +116,7 @@ message M { string plain = 1; string maybe = 2 [features.field_presence = EXPLIC
 service S { rpc A(M) returns (M) { option (gorums.quorumcall) = true; } }";
     let project = Project::new(&[("test.proto", source)]);
     let output = run(&mut protoc, &project, &["--gorums_out=out", "test.proto"]);
-    let told = String::from_utf8_lossy(&output.stderr);
-    if told.contains("Expected top-level statement") || told.contains("syntax") {
-        eprintln!("skipped: this protoc does not know editions");
+    if knows_no_editions(&output) {
         return;
     }
     assert_success(&output);
@@ -111,4 +124,56 @@ service S { rpc A(M) returns (M) { option (gorums.quorumcall) = true; } }";
     project.compile(gorums_gen::configure()).unwrap();
     assert_eq!(theirs, project.output("test.rs"));
     assert!(theirs.contains("trait SClient") && theirs.contains("#[prost(string, optional, tag = \"2\")]"));
+}
+
+/// The files of Gorums for Go, of editions 2023 and 2024, unmodified, with its own copy of the options.
+#[test]
+fn the_files_of_gorums_for_go_work_as_they_are() {
+    let go = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go");
+    // The first has the names of one of the others.
+    let runs: [&[&str]; 2] = [
+        &["internal/testprotos/calltypes/importmsgs/importmsgs.proto", "internal/testprotos/msgs/msgs.proto"],
+        &[
+            "benchmark/benchmark.proto",
+            "examples/storage/proto/storage.proto",
+            "internal/testprotos/calltypes/multicast/multicast.proto",
+            "internal/testprotos/calltypes/quorumcall/quorumcall.proto",
+            "internal/testprotos/calltypes/zorums/zorums.proto",
+            "internal/testprotos/msgs/msgs.proto",
+            "internal/tests/config/config.proto",
+            "internal/tests/correctable/correctable.proto",
+            "internal/tests/metadata/metadata.proto",
+            "internal/tests/oneway/oneway.proto",
+            "internal/tests/ordering/order.proto",
+            "internal/tests/tls/tls.proto",
+            "internal/tests/unresponsive/unresponsive.proto",
+        ],
+    ];
+    for files in runs {
+        let Some(mut protoc) = protoc() else { return };
+        let project = Project::new(&[]);
+        let output = protoc
+            .current_dir(&go)
+            .arg(concat!("--plugin=protoc-gen-gorums=", env!("CARGO_BIN_EXE_protoc-gen-gorums")))
+            .args(["-I", "."])
+            .arg(format!("--gorums_out={}", project.out_dir().display()))
+            .args(files)
+            .output()
+            .unwrap();
+        if knows_no_editions(&output) {
+            return;
+        }
+        assert_success(&output);
+        let theirs: Vec<_> =
+            project.outputs().into_iter().map(|name| (project.output(&name), name)).collect();
+        assert_eq!(theirs.len(), files.len(), "a file for each package");
+        gorums_gen::configure()
+            .out_dir(project.out_dir())
+            .emit_rerun_if_changed(false)
+            .compile_protos(&files.iter().map(|file| go.join(file)).collect::<Vec<_>>(), &[&go])
+            .unwrap();
+        for (code, name) in theirs {
+            assert_eq!(code, project.output(&name), "{name}");
+        }
+    }
 }

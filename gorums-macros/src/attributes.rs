@@ -30,13 +30,23 @@ pub(crate) struct OfMethod {
 pub(crate) fn of_service(attributes: &[Attribute], errors: &mut Errors) -> Common {
     let mut common = Common::default();
     for attribute in attributes {
-        if !common.takes(attribute) {
+        if is_async_trait(attribute) {
+            errors.at(attribute, NO_ASYNC_TRAIT);
+        } else if !common.takes(attribute) {
             let help = "a service has no such attribute; there are doc comments and `#[deprecated]`";
             errors.at(attribute, help);
         }
     }
     common
 }
+
+/// A habit from before traits could have an `async fn`.
+fn is_async_trait(attribute: &Attribute) -> bool {
+    attribute.path().segments.last().is_some_and(|segment| segment.ident == "async_trait")
+}
+
+const NO_ASYNC_TRAIT: &str =
+    "remove `#[async_trait]`, here and from implementations; a service has `async fn`s anyway";
 
 /// Reads the attributes of a method.
 pub(crate) fn of_method(attributes: &[Attribute], errors: &mut Errors) -> OfMethod {

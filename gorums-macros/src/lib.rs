@@ -66,13 +66,20 @@ use self::parse::Parsed;
 /// - `StorageNodeClient`, whose methods appear on a `Node`: rpcs and unicasts,
 /// - `StorageMethods`, the constants that describe the methods.
 ///
-/// Requests and replies are messages of prost: derived, or generated from a `.proto` file.
+/// Requests and replies are messages of prost: derived, or generated from a `.proto` file. With another codec they are
+/// plain Rust types.
 ///
 /// # Arguments
 ///
 /// - `package = "storage"`: the protobuf package, so that a method is `storage.Storage.ReadRpc` on
 ///   the wire. Without it there is no package.
 /// - `crate = "::some::path"`: where the crate `gorums` is, if not at `::gorums`.
+/// - `codec = "postcard"`: requests and replies are types that implement `serde::Serialize`, `DeserializeOwned`, `Clone`,
+///   `Send` and `Sync`, tuples and arrays among them, and are encoded with [postcard](https://docs.rs/postcard). Needs
+///   the feature `postcard` of `gorums`. Without it, or with `"prost"`, they are messages of prost.
+/// - `mock`: also generates `StorageMock`, a fake node for unit tests, under `#[cfg(test)]`. Needs the feature `testing`
+///   of `gorums` there, which can be one of the dev-dependencies. `mock(any(test, feature = "mocks"))` is under
+///   another condition.
 ///
 /// # Attributes of methods
 ///

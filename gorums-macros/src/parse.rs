@@ -1,6 +1,6 @@
 //! Reads a trait into the model.
 
-use gorums_gen::model::{Method, Service};
+use gorums_gen::model::{Codec, Method, Service};
 use heck::ToUpperCamelCase;
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -33,7 +33,7 @@ pub(crate) fn service(arguments: TokenStream, item: TokenStream) -> syn::Result<
     for item in &item.items {
         match item {
             TraitItem::Fn(function) => {
-                if let Some((method, signature)) = method(function, &mut errors) {
+                if let Some((method, signature)) = method(function, arguments.codec, &mut errors) {
                     methods.push(method);
                     signatures.push(signature);
                 }
@@ -50,6 +50,8 @@ pub(crate) fn service(arguments: TokenStream, item: TokenStream) -> syn::Result<
         deprecated: common.deprecated,
         visibility: item.vis.to_token_stream(),
         runtime: arguments.runtime,
+        codec: arguments.codec,
+        mock: arguments.mock,
         place: name,
         methods,
         ident: item.ident,
@@ -77,12 +79,12 @@ fn plain_trait(item: &ItemTrait, errors: &mut Errors) {
     }
 }
 
-fn method(function: &TraitItemFn, errors: &mut Errors) -> Option<(Method, Signature)> {
+fn method(function: &TraitItemFn, codec: Codec, errors: &mut Errors) -> Option<(Method, Signature)> {
     let attributes = attributes::of_method(&function.attrs, errors);
     if let Some(body) = &function.default {
         errors.at(body, "a method of a service has no body; the implementation has it");
     }
-    let signature = Signature::parse(&function.sig, attributes.call_type, errors)?;
+    let signature = Signature::parse(&function.sig, attributes.call_type, codec, errors)?;
     let ident = function.sig.ident.clone();
     let written_name = ident.to_string();
     let proto_name = attributes.name.unwrap_or_else(|| {

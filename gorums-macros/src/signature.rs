@@ -1,6 +1,6 @@
 //! The signature of a method: what it must look like, and the types in it.
 
-use gorums_gen::model::CallType;
+use gorums_gen::model::{CallType, Codec};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{
@@ -25,7 +25,18 @@ pub(crate) struct Signature {
 
 impl Signature {
     /// `None`, and at least one error, if it is not that of a method of this call type.
-    pub(crate) fn parse(syntax: &Syntax, call_type: CallType, errors: &mut Errors) -> Option<Self> {
+    pub(crate) fn parse(
+        syntax: &Syntax,
+        call_type: CallType,
+        codec: Codec,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        if is_rewritten(syntax) {
+            let help =
+                "`#[async_trait]` has rewritten this method; remove it, a service has `async fn`s anyway";
+            errors.at(&syntax.ident, help);
+            return None;
+        }
         qualifiers(syntax, errors);
         let streaming = call_type == CallType::StreamingQuorumCall;
         let mut inputs = syntax.inputs.iter().peekable();
@@ -36,11 +47,11 @@ impl Signature {
             _ => missing(syntax, "the context", "ctx: &ServerContext", errors),
         };
         let request = match inputs.next() {
-            Some(FnArg::Typed(input)) => request(input, errors),
+            Some(FnArg::Typed(input)) => request(input, codec, errors),
             _ => missing(syntax, "the request", "request: ReadRequest", errors),
         };
         let updates = match inputs.next() {
-            Some(FnArg::Typed(input)) if streaming => updates(input, errors),
+            Some(FnArg::Typed(input)) if streaming => updates(input, codec, errors),
             None if streaming => {
                 missing(syntax, "what its replies are sent with", "updates: Updates<ReadResponse>", errors)
             }
@@ -55,7 +66,7 @@ impl Signature {
         for other in inputs {
             errors.at(other, "a method has no more parameters; put this into the request");
         }
-        let response = response(syntax, call_type, errors);
+        let response = response(syntax, call_type, codec, errors);
         let (response, updates) = match updates {
             Some((response, updates)) => (response, Some(updates)),
             None => (response?, None),
@@ -129,13 +140,13 @@ fn context(input: &syn::PatType, errors: &mut Errors) -> Option<Type> {
     Some((*input.ty).clone())
 }
 
-fn request(input: &syn::PatType, errors: &mut Errors) -> Option<Type> {
+fn request(input: &syn::PatType, codec: Codec, errors: &mut Errors) -> Option<Type> {
     check_pattern(input, errors);
-    check_message(&input.ty, "request", errors)
+    check_message(&input.ty, "request", codec, errors)
 }
 
 /// `updates: Updates<Response>`: the type of the replies, and the whole.
-fn updates(input: &syn::PatType, errors: &mut Errors) -> Option<(Type, Type)> {
+fn updates(input: &syn::PatType, codec: Codec, errors: &mut Errors) -> Option<(Type, Type)> {
     check_pattern(input, errors);
     let segment = last_segment(&input.ty).filter(|segment| segment.ident == "Updates");
     let arguments = segment.map(type_arguments).unwrap_or_default();
@@ -144,11 +155,11 @@ fn updates(input: &syn::PatType, errors: &mut Errors) -> Option<(Type, Type)> {
         errors.at(&input.ty, help);
         return None;
     };
-    Some((check_message(response, "reply", errors)?, (*input.ty).clone()))
+    Some((check_message(response, "reply", codec, errors)?, (*input.ty).clone()))
 }
 
 /// The type of the reply. That of a streaming method is elsewhere; here, it is `()`.
-fn response(syntax: &Syntax, call_type: CallType, errors: &mut Errors) -> Option<Type> {
+fn response(syntax: &Syntax, call_type: CallType, codec: Codec, errors: &mut Errors) -> Option<Type> {
     let streaming = call_type == CallType::StreamingQuorumCall;
     let output = match &syntax.output {
         ReturnType::Default => None,
@@ -181,7 +192,7 @@ fn response(syntax: &Syntax, call_type: CallType, errors: &mut Errors) -> Option
         }
     };
     if !streaming {
-        return check_message(&response, "reply", errors);
+        return check_message(&response, "reply", codec, errors);
     }
     if !is_unit(&response) {
         let help = "the replies go through `Updates`; return a `Result<(), Status>`";
@@ -191,23 +202,67 @@ fn response(syntax: &Syntax, call_type: CallType, errors: &mut Errors) -> Option
     Some(response)
 }
 
-/// Messages are owned, and have a name.
-fn check_message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
-    let names_self = |tokens: TokenStream| {
-        tokens.into_iter().any(|token| matches!(&token, TokenTree::Ident(ident) if ident == "Self"))
-    };
+/// Messages are owned, and have a name, or are made of what has, if serde encodes them.
+fn check_message(ty: &Type, what: &str, codec: Codec, errors: &mut Errors) -> Option<Type> {
+    let serde = codec == Codec::Postcard;
     match ty {
         Type::Reference(_) => {
             errors.at(ty, format!("a {what} is owned, as it comes from the network; remove the `&`"));
         }
-        Type::Path(_) if names_self(ty.to_token_stream()) => {
-            errors.at(ty, format!("a {what} has no `Self`; name the type"));
+        Type::Path(_) | Type::Tuple(_) | Type::Array(_)
+            if serde || matches!(ty, Type::Path(_)) || is_unit(ty) =>
+        {
+            match unnamed(ty.to_token_stream()) {
+                None => return Some(ty.clone()),
+                Some(Unnamed::SelfType) => errors.at(ty, format!("a {what} has no `Self`; name the type")),
+                Some(Unnamed::Lifetime) => {
+                    let help = "is owned, as it comes from the network; name a type without lifetimes";
+                    errors.at(ty, format!("a {what} {help}"));
+                }
+                Some(Unnamed::Opaque) => {
+                    errors.at(ty, format!("a {what} is a message; name its type in full"));
+                }
+            }
         }
-        Type::Path(_) => return Some(ty.clone()),
-        _ if is_unit(ty) => return Some(ty.clone()),
-        _ => errors.at(ty, format!("a {what} is a message of prost; name its type")),
+        _ => errors.at(ty, format!("a {what} is a message; name its type")),
     }
     None
+}
+
+/// What the type of a message cannot have in it.
+enum Unnamed {
+    SelfType,
+    Lifetime,
+    /// `impl`, `_` or `dyn`.
+    Opaque,
+}
+
+fn unnamed(tokens: TokenStream) -> Option<Unnamed> {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let found = match &token {
+            TokenTree::Group(group) => unnamed(group.stream()),
+            TokenTree::Ident(ident) if ident == "Self" => Some(Unnamed::SelfType),
+            TokenTree::Ident(ident) if ident == "impl" || ident == "dyn" || ident == "_" => {
+                Some(Unnamed::Opaque)
+            }
+            TokenTree::Punct(punct) if punct.as_char() == '&' => Some(Unnamed::Lifetime),
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => {
+                let name = tokens.peek().map(ToString::to_string);
+                (name.as_deref() != Some("static")).then_some(Unnamed::Lifetime)
+            }
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// Whether `#[async_trait]`, written above the service's attribute, has been here before.
+fn is_rewritten(syntax: &Syntax) -> bool {
+    syntax.generics.lifetimes().any(|parameter| parameter.lifetime.ident == "async_trait")
 }
 
 /// Parameters are only names; what the message is taken apart to is up to the implementation.

@@ -7,7 +7,7 @@ use gorums_gen::emit::{self, Options};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::{expand, parse};
+use crate::{arguments, expand, parse};
 
 /// What is wrong with the service, one text for each mistake.
 fn errors(arguments: TokenStream, item: TokenStream) -> Vec<String> {
@@ -141,7 +141,7 @@ fn mistakes_of_all_kinds_are_told_at_once() {
         errors(quote!(package = "", color = "red"), item),
         [
             "a package is names with dots between them, such as \"acme.storage.v1\"",
-            "there is no argument `color`; there are `package` and `crate`",
+            "there is no argument `color`; there are `package`, `crate`, `codec` and `mock`",
             "a service is not generic; name the types of its messages",
             "a service has no such attribute; there are doc comments and `#[deprecated]`",
             "a service has only methods; move this out of the trait",
@@ -179,4 +179,40 @@ fn what_the_model_finds_is_told_at_once() {
          `StorageNodeClient`; rename one of the two",
         ]
     );
+}
+
+#[test]
+fn a_codec_whose_feature_is_off_says_so() {
+    let value = syn::parse_quote!("postcard");
+    let error = arguments::codec(&value, false).expect_err("the feature is off");
+    assert_eq!(
+        error.to_string(),
+        "messages that are plain serde types need the feature `postcard` of the crate `gorums`: add \
+         `features = [\"postcard\"]` to it in Cargo.toml"
+    );
+    assert_eq!(arguments::codec(&value, true).unwrap(), gorums_gen::model::Codec::Postcard);
+    assert_eq!(
+        arguments::codec(&syn::parse_quote!("prost"), false).unwrap(),
+        gorums_gen::model::Codec::Prost
+    );
+}
+
+#[test]
+fn a_mock_is_under_its_condition() {
+    let item = quote! {
+        trait Storage {
+            async fn read(&self, ctx: &ServerContext, req: M) -> Result<M, Status>;
+        }
+    };
+    let code = |arguments| expand(arguments, item.clone()).unwrap().to_string();
+    assert!(!code(quote!()).contains("StorageMock"));
+    for (arguments, condition) in [
+        (quote!(mock), "# [cfg (test)]"),
+        (quote!(mock(any(test, feature = "mocks"))), "# [cfg (any (test , feature = \"mocks\"))]"),
+    ] {
+        let code = code(arguments);
+        // The struct, its constructor, its default, the service, and the trait.
+        assert_eq!(code.matches(condition).count(), 5, "{code}");
+        assert_eq!(code.matches("StorageMock").count(), 5 + 1, "{code}");
+    }
 }

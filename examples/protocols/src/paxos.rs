@@ -40,7 +40,7 @@ pub struct Promise {
 }
 
 /// An acceptor. It refuses with an error, so that a proposer learns as early as can be that a majority will not follow it.
-#[gorums::service(package = "protocols.paxos")]
+#[gorums::service(package = "protocols.paxos", mock)]
 pub trait Acceptor {
     /// Phase 1: asks for a promise.
     #[quorumcall(idempotent)]
@@ -123,3 +123,6 @@ fn latest(promises: Successes<Promise>) -> Option<Proposal> {
     let accepted = promises.into_iter().filter_map(|(_, promise)| promise.accepted);
     accepted.max_by_key(|proposal| proposal.ballot)
 }
+
+#[cfg(test)]
+mod tests;

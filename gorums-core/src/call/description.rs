@@ -13,6 +13,7 @@ use crate::call::intercept::{CallInterceptor, Chain, Own, ReplyChain};
 use crate::call::options::{CallOptions, MAILBOX, Timeout};
 use crate::call::tally::Tally;
 use crate::channel::queue::{Awaits, Body, LocalRequest, Outgoing, Overflow, Priority};
+use crate::codec::MessageError;
 use crate::error::{Fault, NodeError, NodeErrorKind};
 use crate::id::MessageId;
 use crate::method::Method;
@@ -229,15 +230,24 @@ impl<Req, Resp> Description<Req, Resp> {
                 continue;
             }
             let mut separate = None;
+            let outgoing = |body| self.outgoing(id, body, awaits, timing);
             let request = match own.filter(|own| !own.is_shared()) {
                 own if target.channel().is_local() => {
-                    separate.insert(self.outgoing(id, self.local(id, timing, own), awaits, timing))
+                    self.local(id, timing, own).map(|body| separate.insert(outgoing(body)))
                 }
-                Some(own) => {
-                    separate.insert(self.outgoing(id, self.encode(id, timing, Some(own)), awaits, timing))
+                Some(own) => self.encode(id, timing, Some(own)).map(|body| separate.insert(outgoing(body))),
+                None => match &mut shared {
+                    Some(shared) => Ok(shared),
+                    None => self.encode(id, timing, None).map(|body| shared.insert(outgoing(body))),
+                },
+            };
+            let request = match request {
+                Ok(request) => request,
+                Err(fault) => {
+                    refused(target, id, fault, None);
+                    places.push(0);
+                    continue;
                 }
-                None => shared
-                    .get_or_insert_with(|| self.outgoing(id, self.encode(id, timing, None), awaits, timing)),
             };
             match offer(target, request, now) {
                 Ok(()) => places.push(request.place),
@@ -271,21 +281,31 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 
     /// The message for another process.
-    pub(crate) fn encode(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Body {
+    pub(crate) fn encode(
+        &self,
+        id: MessageId,
+        timing: Timing,
+        own: Option<&Own<Req>>,
+    ) -> Result<Body, Fault> {
         let (message, metadata) = self.own_or_shared(own);
+        let message = self.method.request.prepare(message).map_err(|error| self.unencodable(error))?;
         let outline = self.outline(id, timing, metadata);
-        let len = (self.method.request.len)(message);
-        Body::encode(outline.encoded_len(len), |buf| {
-            wire::encode(buf, &outline, len, |buf| (self.method.request.encode)(message, buf));
-        })
+        Ok(Body::encode(outline.encoded_len(message.len()), |buf| {
+            wire::encode(buf, &outline, message.len(), |buf| message.write(buf));
+        }))
     }
 
-    /// The message for this process: a copy.
-    pub(crate) fn local(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Body {
+    /// The message for this process: a copy. One that could not be sent to another process is not sent to this one either.
+    pub(crate) fn local(&self, id: MessageId, timing: Timing, own: Option<&Own<Req>>) -> Result<Body, Fault> {
         let (message, metadata) = self.own_or_shared(own);
         let codec = &self.method.request;
-        let len = self.outline(id, timing, metadata).encoded_len((codec.len)(message));
-        self.template().local((codec.keep)((codec.copy)(message), codec), timing, metadata, len)
+        let len = codec.len(message).map_err(|error| self.unencodable(error))?;
+        let len = self.outline(id, timing, metadata).encoded_len(len);
+        Ok(self.template().local((codec.keep)((codec.copy)(message), codec), timing, metadata, len))
+    }
+
+    pub(crate) fn unencodable(&self, error: MessageError) -> Fault {
+        Fault::unsent(NodeErrorKind::Encode, Some(Arc::new(error.of(self.method.name()))))
     }
 
     pub(crate) fn own_or_shared<'a>(

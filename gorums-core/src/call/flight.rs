@@ -12,9 +12,9 @@ use crate::call::intercept::{Received, ReplyChain};
 use crate::call::retry::Retries;
 use crate::call::staged::NeverAsked;
 use crate::call::tally::{Outcome, Tally};
+use crate::codec::MessageError;
 use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::id::MessageId;
-use crate::method::MessageError;
 use crate::node::{Node, Targets};
 use crate::observe::{CallOutcome, Observed};
 use crate::payload::Payload;
@@ -193,7 +193,7 @@ impl<Resp> Call<Resp> {
         let fault = match reply.result {
             Ok(payload) => match (self.open)(payload) {
                 Ok(response) => return Ok(response),
-                Err(error) => Fault::sent(NodeErrorKind::Decode, Some(Arc::new(error))),
+                Err(error) => Fault::sent(NodeErrorKind::Decode, Some(Arc::new(error.of(self.method)))),
             },
             Err(fault) => self.or_late(fault),
         };

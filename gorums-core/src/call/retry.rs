@@ -102,22 +102,21 @@ impl<Req, Resp> Description<Req, Resp> {
         let retry = *self.options.retry.as_deref().filter(|retry| retry.attempts > 1 && self.size() > 0)?;
         let codec = &self.method.request;
         let has_local = self.targets.iter().any(|node| node.channel().is_local());
-        let message = |message: &Req| Message {
-            encoded: codec.encoded(message),
-            local: has_local.then(|| (codec.keep)((codec.copy)(message), codec)),
+        // What cannot be encoded fails now, and each time.
+        let again = |request: &Req, metadata: Option<&MetadataMap>| {
+            let local = has_local.then(|| (codec.keep)((codec.copy)(request), codec));
+            let message = Message { encoded: codec.encoded(request).ok()?, local };
+            Some(Again { message, metadata: metadata.cloned().map(Box::new) })
         };
-        let again = |request: &Req, metadata: Option<&MetadataMap>| Again {
-            message: message(request),
-            metadata: metadata.cloned().map(Box::new),
-        };
+        let shared = again(&self.request, self.options.metadata.as_deref())?;
         let own = own.iter().map(|own| {
             let (request, metadata) = self.own_or_shared(Some(own));
-            (!own.is_shared()).then(|| again(request, metadata))
+            if own.is_shared() { None } else { again(request, metadata) }
         });
         Some(Box::new(Retries {
             retry,
             template: self.template(),
-            shared: again(&self.request, self.options.metadata.as_deref()),
+            shared,
             own: own.collect(),
             nodes: SmallVec::from_elem(Asked::default(), self.size()),
             timer: Box::pin(sleep_until(Instant::now())),

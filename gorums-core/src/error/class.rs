@@ -45,6 +45,7 @@ impl NodeErrorKind {
                 ErrorClass::Transient
             }
             Self::Cancelled
+            | Self::Encode
             | Self::Decode
             | Self::Overrun
             | Self::Closed
@@ -65,7 +66,7 @@ impl NodeErrorKind {
                 status.code(),
                 Code::Unknown | Code::Internal | Code::DeadlineExceeded | Code::Cancelled | Code::DataLoss
             ),
-            Self::Unavailable | Self::QueueFull | Self::Skipped => false,
+            Self::Unavailable | Self::QueueFull | Self::Encode | Self::Skipped => false,
             Self::ConnectionLost
             | Self::DeadlineExceeded
             | Self::Cancelled
@@ -94,6 +95,7 @@ mod tests {
             (NodeErrorKind::Status(Status::failed_precondition("")), SteppedDown),
             (NodeErrorKind::Status(Status::invalid_argument("")), Permanent),
             (NodeErrorKind::Status(Status::internal("")), Permanent),
+            (NodeErrorKind::Encode, Permanent),
             (NodeErrorKind::Decode, Permanent),
             (NodeErrorKind::Closed, Permanent),
             (NodeErrorKind::Skipped, Permanent),

@@ -29,6 +29,8 @@ pub enum NodeErrorKind {
     Cancelled,
     /// The queue to this node was full, and the request was not taken.
     QueueFull,
+    /// The request could not be encoded, and was never sent. Only of messages that are plain serde types.
+    Encode,
     /// The reply could not be decoded.
     Decode,
     /// The caller did not take the replies of a streaming call in time, and its mailbox is full.
@@ -57,6 +59,7 @@ impl fmt::Display for NodeErrorKind {
             Self::DeadlineExceeded => f.write_str("no reply before the deadline"),
             Self::Cancelled => f.write_str("not waited for any longer"),
             Self::QueueFull => f.write_str("its queue is full: slow down, or raise the queue's limits"),
+            Self::Encode => f.write_str("the request could not be encoded, never sent"),
             Self::Decode => f.write_str("its reply could not be decoded; do both ends use the same schema?"),
             Self::Overrun => f.write_str("the replies were not taken in time"),
             Self::Closed => f.write_str("the node was closed"),
@@ -211,7 +214,7 @@ impl From<NodeError> for Status {
             | NodeErrorKind::Skipped
             | NodeErrorKind::Filtered => Code::Cancelled,
             NodeErrorKind::QueueFull | NodeErrorKind::Overrun => Code::ResourceExhausted,
-            NodeErrorKind::Decode => Code::Internal,
+            NodeErrorKind::Encode | NodeErrorKind::Decode => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

@@ -28,6 +28,7 @@ pub(crate) enum CallOutcome {
     ConnectionLost,
     QueueFull,
     Decode,
+    Encode,
     Overrun,
     Closed,
     /// The caller left the only node out.
@@ -53,6 +54,7 @@ impl CallOutcome {
             Self::ConnectionLost => "connection_lost",
             Self::QueueFull => "queue_full",
             Self::Decode => "decode",
+            Self::Encode => "encode",
             Self::Overrun => "overrun",
             Self::Closed => "closed",
             Self::LeftOut => "left_out",
@@ -81,6 +83,7 @@ impl From<&NodeErrorKind> for CallOutcome {
             NodeErrorKind::Cancelled => Self::Cancelled,
             NodeErrorKind::QueueFull => Self::QueueFull,
             NodeErrorKind::Decode => Self::Decode,
+            NodeErrorKind::Encode => Self::Encode,
             NodeErrorKind::Overrun => Self::Overrun,
             NodeErrorKind::Closed => Self::Closed,
             NodeErrorKind::Skipped | NodeErrorKind::Filtered => Self::LeftOut,

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::ReusableBoxFuture;
 use tonic::Status;
 
+use crate::codec::NOTHING;
 use crate::method::{CallType, Method};
 use crate::payload::Payload;
 use crate::server::context::ServerContext;
@@ -193,8 +194,8 @@ impl Methods {
     fn insert<Req, Resp>(&mut self, method: &'static Method<Req, Resp>, start: Start) {
         let (name, call_type, idempotent) = (method.name(), method.call_type(), method.is_idempotent());
         let streaming = call_type == CallType::StreamingQuorumCall;
-        let reply = if streaming { MessageType::of::<()>() } else { MessageType::of::<Resp>() };
-        let facts = Facts { method: name, call_type, request: MessageType::of::<Req>(), reply };
+        let reply = if streaming { MessageType::of(&NOTHING) } else { MessageType::of(&method.response) };
+        let facts = Facts { method: name, call_type, request: MessageType::of(&method.request), reply };
         let handler = Handler { facts, idempotent, start };
         match self.places.entry(name) {
             Entry::Occupied(place) => self.table[*place.get()] = handler,

@@ -2,7 +2,7 @@
 //!
 //! After gRPC's interceptors and those of connect: a chain, each link of which gets the call and what comes after it.
 
-use std::any::{TypeId, type_name};
+use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
@@ -12,10 +12,10 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use prost::Message;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+use crate::codec::Codec;
 use crate::method::CallType;
 use crate::payload::Payload;
 use crate::server::context::{ServerContext, Turn};
@@ -193,9 +193,9 @@ impl ServerCall {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` if it cannot be decoded, and `INTERNAL` if requests of this method are not of type `T`.
-    pub fn message<T: Message + Default + 'static>(&self) -> Result<T, Status> {
-        self.facts.request.check::<T>("request", self.facts.method)?;
-        T::decode(self.payload.clone()).map_err(|error| {
+    pub fn message<T: 'static>(&self) -> Result<T, Status> {
+        let codec = self.facts.request.codec::<T>("request", self.facts.method)?;
+        (codec.open)(Payload::Encoded(self.payload.clone())).map_err(|error| {
             Status::invalid_argument(format!(
                 "could not decode the request of {}: {error}",
                 self.facts.method
@@ -207,10 +207,9 @@ impl ServerCall {
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if requests of this method are not of type `T`.
-    pub fn set_message<T: Message + 'static>(&mut self, message: &T) -> Result<(), Status> {
-        self.facts.request.check::<T>("request", self.facts.method)?;
-        self.payload = message.encode_to_vec().into();
+    /// `INTERNAL` if requests of this method are not of type `T`, or this one cannot be encoded.
+    pub fn set_message<T: 'static>(&mut self, message: &T) -> Result<(), Status> {
+        self.payload = self.facts.request.encoded(message, "request", self.facts.method)?;
         Ok(())
     }
 
@@ -219,8 +218,8 @@ impl ServerCall {
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if replies of this method are not of type `T`.
-    pub fn reply<T: Message + 'static>(&self, message: &T) -> Result<Reply, Status> {
+    /// `INTERNAL` if replies of this method are not of type `T`, or this one cannot be encoded.
+    pub fn reply<T: 'static>(&self, message: &T) -> Result<Reply, Status> {
         let mut reply = Reply { payload: Bytes::new(), facts: self.facts };
         reply.set_message(message)?;
         Ok(reply)
@@ -258,9 +257,9 @@ impl Reply {
     /// # Errors
     ///
     /// `INTERNAL` if replies of this method are not of type `T`.
-    pub fn message<T: Message + Default + 'static>(&self) -> Result<T, Status> {
-        self.facts.reply.check::<T>("reply", self.facts.method)?;
-        T::decode(self.payload.clone()).map_err(|error| {
+    pub fn message<T: 'static>(&self) -> Result<T, Status> {
+        let codec = self.facts.reply.codec::<T>("reply", self.facts.method)?;
+        (codec.open)(Payload::Encoded(self.payload.clone())).map_err(|error| {
             Status::internal(format!("could not decode the reply of {}: {error}", self.facts.method))
         })
     }
@@ -269,10 +268,9 @@ impl Reply {
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if replies of this method are not of type `T`.
-    pub fn set_message<T: Message + 'static>(&mut self, message: &T) -> Result<(), Status> {
-        self.facts.reply.check::<T>("reply", self.facts.method)?;
-        self.payload = message.encode_to_vec().into();
+    /// `INTERNAL` if replies of this method are not of type `T`, or this one cannot be encoded.
+    pub fn set_message<T: 'static>(&mut self, message: &T) -> Result<(), Status> {
+        self.payload = self.facts.reply.encoded(message, "reply", self.facts.method)?;
         Ok(())
     }
 }
@@ -300,20 +298,31 @@ pub(crate) struct Facts {
 pub(crate) struct MessageType {
     id: TypeId,
     name: &'static str,
+    /// The codec of this type.
+    codec: &'static (dyn Any + Send + Sync),
 }
 
 impl MessageType {
-    pub(crate) fn of<T: 'static>() -> Self {
-        Self { id: TypeId::of::<T>(), name: type_name::<T>() }
+    pub(crate) fn of<T: 'static>(codec: &'static Codec<T>) -> Self {
+        Self { id: TypeId::of::<T>(), name: type_name::<T>(), codec }
     }
 
     fn is<T: 'static>(self) -> bool {
         self.id == TypeId::of::<T>()
     }
 
-    fn check<T: 'static>(self, what: &str, method: &str) -> Result<(), Status> {
-        let reason = || format!("the {what} of {method} is a {}, not a {}", self.name, type_name::<T>());
-        if self.is::<T>() { Ok(()) } else { Err(Status::internal(reason())) }
+    /// The codec, if messages are of this type.
+    fn codec<T: 'static>(self, what: &str, method: &str) -> Result<&'static Codec<T>, Status> {
+        self.codec.downcast_ref().ok_or_else(|| {
+            let (name, other) = (self.name, type_name::<T>());
+            Status::internal(format!("the {what} of {method} is a {name}, not a {other}"))
+        })
+    }
+
+    fn encoded<T: 'static>(self, message: &T, what: &str, method: &str) -> Result<Bytes, Status> {
+        self.codec(what, method)?
+            .encoded(message)
+            .map_err(|error| Status::internal(format!("could not encode the {what} of {method}: {error}")))
     }
 }
 
@@ -330,7 +339,14 @@ pub(crate) fn intercepted(handler: Handler, interceptors: Interceptors) -> Handl
         let chain = Arc::new(Chain { interceptors, facts, start });
         Box::new(move |context, payload, replier, running, cx| {
             let request = context.request().clone();
-            let handling = chain.clone().run(context, payload.into_bytes(), replier);
+            let payload = match payload.into_bytes() {
+                Ok(payload) => payload,
+                Err(error) => {
+                    replier.refuse_undecodable(&error);
+                    return Poll::Ready(());
+                }
+            };
+            let handling = chain.clone().run(context, payload, replier);
             put(running, nested::scope(request, handling)).poll(cx)
         })
     })

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tonic::Status;
 
+use crate::codec::MessageError;
 use crate::id::MessageId;
-use crate::method::{MessageError, Method};
+use crate::method::Method;
 use crate::payload::Payload;
 use crate::server::active::Active;
 use crate::server::dispatch::MAX_REPLY_BYTES;
@@ -65,13 +66,35 @@ impl Replier {
     pub(crate) fn reply<Req, Resp>(&self, method: &'static Method<Req, Resp>, response: Resp) -> bool {
         let codec = &method.response;
         if let Some(outcome) = &self.outcome {
-            return outcome.set(Ok(codec.encoded(&response))).is_ok();
+            let encoded = codec.encoded(&response).map_err(|error| self.unencodable(&error));
+            return outcome.set(encoded).is_ok();
         }
-        let len = (codec.len)(&response);
         if self.session().is_local() {
-            return self.fits(len) && self.session().reply_local(self.id(), (codec.keep)(response, codec));
+            return match codec.len(&response) {
+                Ok(len) => {
+                    self.fits(len) && self.session().reply_local(self.id(), (codec.keep)(response, codec))
+                }
+                Err(error) => self.refuse_reply(&error),
+            };
         }
-        self.send(len, |buf| (codec.encode)(&response, buf))
+        match codec.prepare(&response) {
+            Ok(reply) => self.send(reply.len(), |buf| reply.write(buf)),
+            Err(error) => self.refuse_reply(&error),
+        }
+    }
+
+    /// The caller gets an error in place of a reply that cannot be encoded. It is still there.
+    #[cold]
+    fn refuse_reply(&self, error: &MessageError) -> bool {
+        self.refuse(&self.unencodable(error));
+        true
+    }
+
+    #[cold]
+    fn unencodable(&self, error: &MessageError) -> Status {
+        let method = self.method();
+        tracing::error!(method, %error, "a reply cannot be encoded");
+        Status::internal(format!("could not encode the reply of {method}: {error}"))
     }
 
     /// Sends a reply that interceptors have seen.

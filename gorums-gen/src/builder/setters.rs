@@ -19,6 +19,26 @@ impl Builder {
         self
     }
 
+    /// Whether to generate a mock of each service, `StorageMock`, for unit tests. Default: no.
+    ///
+    /// It is compiled under `#[cfg(test)]`, and needs the feature `testing` of `gorums`, as a dev-dependency. For tests
+    /// that are elsewhere, [`mocks_if`](Self::mocks_if) sets another condition.
+    pub fn mocks(self, enable: bool) -> Self {
+        if enable { self.mocks_if("test") } else { self.set_mocks(None) }
+    }
+
+    /// Generates a mock of each service that is compiled under this condition, as in `#[cfg(..)]`:
+    /// `.mocks_if("any(test, feature = \"mocks\")")`.
+    pub fn mocks_if(self, condition: impl Into<String>) -> Self {
+        let condition = condition.into();
+        self.set_mocks(Some(condition))
+    }
+
+    fn set_mocks(mut self, condition: Option<String>) -> Self {
+        self.settings.mocks = condition;
+        self
+    }
+
     /// The path by which the code names the runtime. Default: `::gorums`.
     pub fn gorums_path(mut self, path: impl Into<String>) -> Self {
         self.settings.gorums_path = path.into();

@@ -52,6 +52,8 @@ fn setter<'a>(key: &str, value: &'a str) -> Result<Setter<'a>, String> {
     Ok(match key {
         "client" => with(flag(value)?, Builder::build_client),
         "server" => with(flag(value)?, Builder::build_server),
+        "mocks" => with(flag(value)?, Builder::mocks),
+        "mocks_if" => with(value, Builder::mocks_if),
         "compile_well_known_types" => with(flag(value)?, Builder::compile_well_known_types),
         "bytes" => with(value, Builder::bytes),
         "btree_map" => with(value, Builder::btree_map),
@@ -127,6 +129,8 @@ const KEYS: &[&str] = &[
     "messages",
     "client",
     "server",
+    "mocks",
+    "mocks_if",
     "out_dir",
     "include_file",
     "method_name",
@@ -167,7 +171,7 @@ mod tests {
     fn every_key_is_known() {
         for key in KEYS {
             let value = match *key {
-                "messages" | "client" | "server" | "compile_well_known_types" => "false",
+                "messages" | "client" | "server" | "mocks" | "compile_well_known_types" => "false",
                 "out_dir" | "include_file" => "a/b.rs",
                 _ => ".a=b",
             };

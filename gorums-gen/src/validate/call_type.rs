@@ -30,7 +30,8 @@ pub fn call_type(chosen: &[CallType], streaming: Streaming) -> (CallType, Vec<(S
             "keep one of these options",
         ));
     }
-    if streaming.client {
+    // As in Go: each multicast is one message of a stream, so some write it so.
+    if streaming.client && !chosen.contains(&CallType::Multicast) {
         mistakes.push((
             "a stream of requests is not supported".to_owned(),
             "take one message, and call the method once for each",

@@ -102,6 +102,7 @@ fn in_short(kind: &NodeErrorKind) -> String {
         NodeErrorKind::DeadlineExceeded => "no reply in time",
         NodeErrorKind::Cancelled => "cancelled",
         NodeErrorKind::QueueFull => "queue full",
+        NodeErrorKind::Encode => "bad request",
         NodeErrorKind::Decode => "bad reply",
         NodeErrorKind::Closed => "closed",
         NodeErrorKind::Skipped => "skipped",

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::call::description::{Description, Timing, offer_or_fail};
+use crate::call::description::{Description, Timing, fail, offer_or_fail};
 use crate::call::flight::Call;
 use crate::call::intercept::Own;
 use crate::call::stage::{Stage, order};
@@ -135,21 +135,36 @@ impl<Req, Resp> Stages<Req, Resp> {
             let body = match own {
                 own if node.channel().is_local() => self.description.local(id, timing, own),
                 Some(own) => self.description.encode(id, timing, Some(own)),
-                None => shared.get_or_insert_with(|| self.shared(id, timing)).clone(),
+                None => match &shared {
+                    Some(shared) => Ok(Body::clone(shared)),
+                    None => self.shared(id, timing).inspect(|body| shared = Some(body.clone())),
+                },
             };
-            offer_or_fail(node, &mut self.description.outgoing(id, body, Awaits::Reply, timing), now);
+            match body {
+                Ok(body) => {
+                    let mut request = self.description.outgoing(id, body, Awaits::Reply, timing);
+                    offer_or_fail(node, &mut request, now);
+                }
+                Err(fault) => fail(node, id, fault),
+            }
         }
     }
 
     /// What all nodes get that get nothing of their own. The message is encoded once, and copied behind a new head when
     /// less time is left.
-    fn shared(&mut self, id: MessageId, timing: Timing) -> Body {
+    fn shared(&mut self, id: MessageId, timing: Timing) -> Result<Body, Fault> {
         let Description { method, request, options, .. } = &self.description;
-        let message = self.message.get_or_insert_with(|| method.request.encoded(request));
+        let message = match &mut self.message {
+            Some(message) => message,
+            none => {
+                let encoded = method.request.encoded(request);
+                none.insert(encoded.map_err(|error| self.description.unencodable(error))?)
+            }
+        };
         let outline = self.description.outline(id, timing, options.metadata.as_deref());
-        Body::encode(outline.encoded_len(message.len()), |buf| {
+        Ok(Body::encode(outline.encoded_len(message.len()), |buf| {
             wire::encode(buf, &outline, message.len(), |buf| buf.extend_from_slice(message));
-        })
+        }))
     }
 
     /// How many nodes have to be asked by now, whatever the clock says.

@@ -161,7 +161,7 @@ fn keep_newest_replaces_what_was_not_taken() {
     }
     let Look::Replies(kept) = entry.look(Waker::noop()) else { panic!("nothing to report") };
     let kept: Vec<_> =
-        kept.into_iter().map(|reply| (reply.target, reply.result.unwrap().into_bytes())).collect();
+        kept.into_iter().map(|reply| (reply.target, reply.result.unwrap().into_bytes().unwrap())).collect();
     assert_eq!(kept, [(0, Bytes::from("3")), (1, Bytes::from("3"))]);
     assert_eq!(entry.take_dropped(), 4);
 }

@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use bytes::BytesMut;
 use futures_util::FutureExt;
 use prost::Message;
 use tokio::time::advance;
 
 use super::*;
 use crate::channel::queue::Queue;
+use crate::codec::Encoding;
 use crate::configuration::{Configuration, QuorumTarget};
 use crate::id::MessageId;
 use crate::method::{CallType, Method};
@@ -76,10 +78,11 @@ static ENCODED: AtomicUsize = AtomicUsize::new(0);
 /// Counts how often a request is encoded.
 const COUNTED: Method<String, String> = {
     let mut method = ASK;
-    method.request.encode = |message, buf| {
+    let encode = |message: &String, buf: &mut BytesMut| {
         ENCODED.fetch_add(1, SeqCst);
         let _ = message.encode(buf);
     };
+    method.request.encoding = Encoding::Measured { len: String::encoded_len, encode };
     method
 };
 
