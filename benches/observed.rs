@@ -79,7 +79,7 @@ fn watched(criterion: &mut Criterion) {
     calls(criterion, "metrics", &runtime, &measured);
     let off = tracing_subscriber::registry().with(LevelFilter::INFO);
     tracing::subscriber::with_default(off, || {
-        calls(criterion, "spans, off by level", &runtime, &configuration)
+        calls(criterion, "spans, off by level", &runtime, &configuration);
     });
     let on = tracing_subscriber::registry().with(LevelFilter::DEBUG);
     tracing::subscriber::with_default(on, || calls(criterion, "spans, kept", &runtime, &configuration));

@@ -20,8 +20,8 @@ use service::{ECHO, Entry, Kind, NOTE, RPC, TELL, Tests, WATCH, entry};
 /// Nodes on a network in memory, and one in this process.
 async fn nodes() -> (Cluster, Configuration, Vec<Tests>) {
     let tests: Vec<_> = (0..3).map(|_| Tests::default()).collect();
-    let served = tests.clone();
-    let server = move |id: NodeId| Server::builder().add_service(served[id.get() as usize - 1].clone());
+    let nodes = tests.clone();
+    let server = move |id: NodeId| Server::builder().add_service(nodes[id.get() as usize - 1].clone());
     let mut cluster = Cluster::in_memory(2, server).await;
     let own = Server::builder().add_service(tests[2].clone());
     let configuration = cluster.configure(|builder| builder.local_node(3, own)).unwrap();

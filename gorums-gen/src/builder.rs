@@ -57,6 +57,7 @@ pub fn configure() -> Builder {
         },
         file_descriptor_set_path: None,
         emit_rerun_if_changed: env::var_os("CARGO").is_some(),
+        emit_warnings: true,
     }
 }
 
@@ -71,6 +72,7 @@ pub struct Builder {
     settings: Settings,
     file_descriptor_set_path: Option<PathBuf>,
     emit_rerun_if_changed: bool,
+    emit_warnings: bool,
 }
 
 type Setter = Box<dyn FnOnce(&mut Config)>;
@@ -114,10 +116,11 @@ impl Builder {
                 Error::new(ErrorKind::Output, message).with_source(error)
             })?;
         }
+        let emit_warnings = self.emit_warnings;
         let (mut config, settings) = self.into_parts();
         let generated = descriptors.services(&mut config, &settings, |_| true)?;
-        for warning in &generated.warnings {
-            warn(warning);
+        if emit_warnings {
+            generated.warnings.iter().for_each(|warning| warn(warning));
         }
         config.service_generator(generated.appender());
         generate::guarded(|| config.compile_fds(descriptors.to_set())).map_err(|error| {

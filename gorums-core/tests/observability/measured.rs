@@ -1,4 +1,5 @@
 //! Metrics, as a recorder gets them.
+#![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "small whole numbers")]
 
 use std::collections::HashMap;
 use std::time::Duration;

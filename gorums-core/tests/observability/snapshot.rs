@@ -18,8 +18,8 @@ async fn a_snapshot_tells_of_each_node_and_prints_as_a_table() {
     }
     let stats = configuration.stats();
     assert_eq!(stats.pending, 0);
-    let states: Vec<_> = stats.nodes.iter().map(|node| (node.id.get(), node.state)).collect();
-    assert_eq!(states, [(1, NodeState::Connected), (2, NodeState::Connected), (3, NodeState::Unreachable)]);
+    let found: Vec<_> = stats.nodes.iter().map(|node| (node.id.get(), node.state)).collect();
+    assert_eq!(found, [(1, NodeState::Connected), (2, NodeState::Connected), (3, NodeState::Unreachable)]);
     assert!(stats.nodes.iter().all(|node| node.stats.queue.sent == 1 && node.stats.ping.is_some()));
     let table = stats.to_string();
     let lines: Vec<_> = table.lines().collect();

@@ -26,7 +26,9 @@ async fn the_nearest_that_says_something_is_what_holds() {
     let both = CallOptions::new().timeout(SECOND);
     assert_eq!(took(hurried.quorum_call(&ECHO, text("hang")).timeout(4 * SECOND).options(both)).await, 1);
     // Rpcs have those of the builder, and what a configuration does not say is theirs too.
-    nodes.iter().for_each(|node| node.fail(1, Status::unavailable("starting")));
+    for node in &nodes {
+        node.fail(1, Status::unavailable("starting"));
+    }
     assert!(configuration.node(1).unwrap().rpc(&ECHO, text("x")).await.is_ok());
     assert!(hurried.quorum_call(&ECHO, text("x")).all().await.is_ok());
     assert_eq!(hurried, configuration);

@@ -94,7 +94,9 @@ async fn what_may_have_run_is_asked_again_only_if_that_is_safe() {
 async fn what_will_fail_again_is_not_asked_again() {
     let (mut cluster, nodes) = flaky(3).await;
     let configuration = cluster.configuration();
-    nodes.iter().for_each(|node| node.fail(1, Status::invalid_argument("never")));
+    for node in &nodes {
+        node.fail(1, Status::invalid_argument("never"));
+    }
     let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::up_to(5));
     let error = call.majority().await.unwrap_err();
     assert_eq!(error.kind(), QuorumErrorKind::Incomplete);
@@ -107,7 +109,9 @@ async fn what_will_fail_again_is_not_asked_again() {
 async fn each_node_gets_its_own_request_again() {
     let (mut cluster, nodes) = flaky(3).await;
     let configuration = cluster.configuration();
-    nodes.iter().for_each(|node| node.fail(1, Status::unavailable("starting")));
+    for node in &nodes {
+        node.fail(1, Status::unavailable("starting"));
+    }
     let call = configuration
         .quorum_call(&ECHO, text("share"))
         .retry(Retry::up_to(2))

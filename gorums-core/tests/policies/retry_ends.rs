@@ -14,7 +14,9 @@ async fn the_deadline_ends_the_call_with_the_last_words_of_each_node() {
     let (mut cluster, nodes) = flaky(3).await;
     let configuration = cluster.configuration();
     configuration.wait_connected().await.unwrap();
-    nodes[1..].iter().for_each(|node| node.fail(u32::MAX, Status::unavailable("no leader")));
+    for node in &nodes[1..] {
+        node.fail(u32::MAX, Status::unavailable("no leader"));
+    }
     let start = Instant::now();
     let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::up_to(100).backoff(SLOW));
     let error = call.timeout(SECOND).majority().await.unwrap_err();
@@ -37,7 +39,9 @@ async fn the_deadline_ends_the_call_with_the_last_words_of_each_node() {
 async fn a_call_that_is_dropped_asks_nobody_any_more() {
     let (mut cluster, nodes) = flaky(3).await;
     let configuration = cluster.configuration();
-    nodes.iter().for_each(|node| node.fail(u32::MAX, Status::unavailable("no leader")));
+    for node in &nodes {
+        node.fail(u32::MAX, Status::unavailable("no leader"));
+    }
     let quick = Backoff { initial: 10 * MS, max: 10 * MS };
     let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::up_to(u32::MAX).backoff(quick)).all();
     assert!(tokio::time::timeout(SECOND, call).await.is_err());

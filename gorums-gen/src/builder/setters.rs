@@ -161,6 +161,13 @@ impl Builder {
         self
     }
 
+    /// Whether to have cargo show what is suspicious about the files and no error, as a reply of a call that has none.
+    /// Default: yes.
+    pub fn emit_warnings(mut self, enable: bool) -> Self {
+        self.emit_warnings = enable;
+        self
+    }
+
     /// Remembers a change of prost's configuration.
     fn set(mut self, setter: impl FnOnce(&mut Config) -> &mut Config + 'static) -> Self {
         self.setters.push(Box::new(|config| {

@@ -161,6 +161,9 @@ impl classic::config::ConfigTest for GoAsProto3 {
 async fn the_forms_call_each_other() {
     use go::config::ConfigTestClient;
 
+    static ECHO: gorums::Method<forms::modern::All, forms::modern::All> =
+        gorums::Method::prost("forms.classic.Forms.Echo", gorums::CallType::QuorumCall);
+
     let server = |_| Server::builder().add_service(classic::config::ConfigTestServer::new(GoAsProto3));
     let mut cluster = Cluster::in_memory(3, server).await;
     let configuration = cluster.configuration();
@@ -173,8 +176,6 @@ async fn the_forms_call_each_other() {
     let server = |_| Server::builder().add_service(forms::classic::FormsServer::new(Classic));
     let mut cluster = Cluster::in_memory(3, server).await;
     let configuration = cluster.configuration();
-    static ECHO: gorums::Method<forms::modern::All, forms::modern::All> =
-        gorums::Method::prost("forms.classic.Forms.Echo", gorums::CallType::QuorumCall);
     for n in 0..3 {
         let call = <gorums::Configuration as gorums::QuorumTarget>::quorum_call(
             &configuration,

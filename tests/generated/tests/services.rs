@@ -101,9 +101,9 @@ impl Admin for All {
 #[allow(deprecated, reason = "one method is, to see that it is")]
 async fn four_services_on_one_server() {
     let all: Vec<_> = (0..3).map(|_| All::default()).collect();
-    let served = all.clone();
+    let nodes = all.clone();
     let server = move |id: NodeId| {
-        let all = &served[id.get() as usize - 1];
+        let all = &nodes[id.get() as usize - 1];
         Server::builder()
             .add_service(StorageServer::new(all.clone()))
             .add_service(AuditServer::new(all.clone()))

@@ -231,7 +231,7 @@ proptest! {
                 Step::Push { len, overflow, wait_for_ready, awaits, priority } => {
                     next += 1;
                     let request = request(next, len);
-                    let mut request = Outgoing { awaits, overflow, wait_for_ready, priority, ..request };
+                    let mut request = Outgoing { awaits, overflow, priority, wait_for_ready, ..request };
                     queue.push(&mut request, Instant::now());
                 }
                 Step::Pop { room, any, unsent, requeue } => {

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU8;
 
 use proptest::prelude::*;
@@ -57,7 +57,7 @@ fn as_many_levels_as_are_allowed() {
 fn a_sequence_of_nothing_has_an_end() {
     let most = postcard::to_allocvec(&u64::MAX).unwrap();
     assert_eq!(decoded::<Vec<()>>(&most), Err("it has more elements than bytes".to_owned()));
-    assert!(decoded::<BTreeMap<(), ()>>(&most).is_err());
+    assert!(decoded::<BTreeSet<()>>(&most).is_err());
     let some = postcard::to_allocvec(&vec![(); 1000]).unwrap();
     assert_eq!(decoded::<Vec<()>>(&some).map(|units| units.len()), Ok(1000));
 }
