@@ -269,6 +269,11 @@ impl<Resp> Call<Resp> {
         self.end();
     }
 
+    /// What watches the call, as long as it has not ended.
+    pub(super) fn observed(&self) -> Option<&Observed> {
+        self.observed.as_deref()
+    }
+
     /// How the call has ended, for whoever watches it.
     pub(crate) fn came_to(&mut self, outcome: CallOutcome) {
         if let Some(observed) = self.observed.take() {

@@ -142,8 +142,12 @@ impl Retries {
             return Some(reply);
         }
         let dice = self.dice.as_mut().map_or_else(rand::random, Rng::random);
+        let wait = self.retry.backoff.wait(asked.failures, dice);
+        if let Some(observed) = call.observed() {
+            observed.retried(&error, wait);
+        }
         asked.last = reply.result.err();
-        asked.due = Some(Instant::now() + self.retry.backoff.wait(asked.failures, dice));
+        asked.due = Some(Instant::now() + wait);
         None
     }
 

@@ -1,5 +1,7 @@
 //! One call, as those who watch it see it: a span with an event for each node, and metrics when it ends.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::{Level, Span, field};
 
@@ -166,6 +168,12 @@ impl Observed {
             self.replies += 1;
             tracing::debug!(target: TARGET, parent: &self.span, node = id, ?after, "replied");
         }
+    }
+
+    /// A node has failed, and is asked again after this time.
+    pub(crate) fn retried(&self, error: &NodeError, after: Duration) {
+        let node = error.node().get();
+        tracing::debug!(target: TARGET, parent: &self.span, node, ?after, %error, "failed, asked again");
     }
 
     /// A one-way call for which nobody waits was queued, but for these nodes.

@@ -57,7 +57,8 @@ pub(crate) enum Mode {
 pub enum MailboxOverflow {
     /// The call fails with [`NodeErrorKind::Overrun`] on every node, so that nothing is lost unnoticed.
     Fail,
-    /// Only the newest reply of each node is kept.
+    /// A newer reply takes the place of an older one of its node. A node of which none waits has room for one all the same, so
+    /// that one for each node may wait beyond the limit.
     KeepNewest,
 }
 
