@@ -163,6 +163,10 @@ impl Pool {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &self.metrics {
+            metrics.publish(self);
+        }
         if let Some(callbacks) = &self.options.callbacks {
             callbacks.end();
         }

@@ -70,7 +70,7 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// A message was skipped, as it is longer than this end accepts: it fails the call that it belongs to, and no other.
+    /// A message is skipped, as it is longer than this end accepts: it fails the call that it belongs to, and no other.
     pub(crate) fn too_long(
         &mut self,
         head: &[u8],
@@ -78,16 +78,18 @@ impl MessageRouter {
         now: Instant,
     ) -> Result<(), FrameError> {
         let id = MessageId::from_wire(Message::id_of_head(head).ok_or(error)?);
+        let peer = self.channel.address();
+        tracing::debug!(%peer, %error, "skipped a message");
         if id.initiator() == self.own {
             let failure = Incoming::Failure(Fault::sent(NodeErrorKind::Decode, Some(Arc::new(error))));
-            self.deliver(id, failure, now);
-            // A node that streams its replies need not go on.
-            self.channel.give_up(id, true);
+            if self.deliver(id, failure, now) {
+                // A node that streams its replies need not go on.
+                self.channel.give_up(id, true);
+            }
         } else if self.channel.reply_bytes() < MAX_REPLY_BYTES {
             let status = wire::RpcStatus::from_status(&Status::out_of_range(error.to_string()));
             self.channel.reply(|buf| wire::encode_status(buf, id.to_wire(), "", &status));
         }
-        self.waste(wire::PREFIX + head.len());
         Ok(())
     }
 
@@ -105,7 +107,7 @@ impl MessageRouter {
     }
 
     /// So many bytes have come that are none of a request, maybe together with some that wait.
-    fn waste(&mut self, bytes: usize) {
+    pub(crate) fn waste(&mut self, bytes: usize) {
         if let Some(dispatcher) = &mut self.dispatcher {
             dispatcher.waste(bytes);
         }
@@ -120,15 +122,18 @@ impl MessageRouter {
         self.deliver(id, incoming, now);
     }
 
-    fn deliver(&self, id: MessageId, incoming: Incoming, now: Instant) {
+    /// False if nobody waits for it.
+    fn deliver(&self, id: MessageId, incoming: Incoming, now: Instant) -> bool {
         let pending = self.channel.pool().pending();
-        if let Err(Late { asked }) = pending.deliver(id, self.channel.ordinal(), incoming, now) {
+        let delivered = pending.deliver(id, self.channel.ordinal(), incoming, now);
+        if let Err(Late { asked }) = &delivered {
             let counters = self.channel.counters();
             counters.late_reply();
             if let Some(asked) = asked {
-                counters.replied_after(now - asked);
+                counters.replied_after(now - *asked);
             }
         }
+        delivered.is_ok()
     }
 
     /// The peer has told what it understands.

@@ -58,7 +58,7 @@ fn bad_bytes() -> [(&'static str, Vec<u8>); 5] {
     [
         ("compressed", vec![1, 0, 0, 0, 1, 0]),
         ("too long", vec![0, 0xff, 0xff, 0xff, 0xff]),
-        ("a little too long", vec![0, 0, 0x40, 0, 1]),
+        ("a little too long, and of nobody", [&[0, 0, 0x40, 0, 1][..], &[0xff; 64]].concat()),
         ("no envelope", framed(&[0x0a, 1, 0])),
         ("a method that is not UTF-8", framed(&[8, 1, 0x12, 1, 0xff])),
     ]

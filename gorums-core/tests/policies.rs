@@ -19,6 +19,7 @@ use std::time::Duration;
 use common::{ECHO, SAFE, Text};
 use gorums_core::testing::Cluster;
 use gorums_core::{Methods, NodeId, Server, ServerBuilder, Service, Status};
+use tokio::sync::Notify;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ struct Flaky {
     status: Arc<Mutex<Option<Status>>>,
     /// What it was asked.
     asked: Arc<Mutex<Vec<String>>>,
+    /// What holds up the answer to `then hang`, once there is one.
+    gate: Arc<Notify>,
 }
 
 impl Flaky {
@@ -66,10 +69,16 @@ impl Service for Flaky {
                     ctx.cancelled().await;
                     return Err(Status::cancelled("gone"));
                 }
+                let hangs = request.text == "then hang";
                 let tenant = ctx.metadata().get("tenant").map(|value| value.to_str().unwrap().to_owned());
                 let text =
                     tenant.map_or(request.text.clone(), |tenant| format!("{} of {tenant}", request.text));
-                inner.answer(&Text { text, ..request })
+                let answer = inner.answer(&Text { text, ..request })?;
+                if hangs {
+                    ctx.release();
+                    inner.gate.notified().await;
+                }
+                Ok(answer)
             });
         }
     }

@@ -36,7 +36,7 @@ pub(crate) struct Description<Req: 'static, Resp: 'static> {
     /// Most calls have none.
     interceptors: Option<Box<Chain<Req, Resp>>>,
     /// What watches the call once it was prepared, if anybody wants to know of it.
-    observed: Option<Box<Observed>>,
+    pub(crate) observed: Option<Box<Observed>>,
 }
 
 impl<Req, Resp> Description<Req, Resp> {

@@ -237,8 +237,8 @@ impl<Resp> Call<Resp> {
                 Progress::Held => {
                     let last = self.retries.as_ref().and_then(|retries| retries.last(target)).cloned();
                     let never = || Fault::unsent(NodeErrorKind::Cancelled, Some(Arc::new(NeverAsked)));
-                    let fault = last.unwrap_or_else(never);
-                    errors.push((target, self.error(target, fault)));
+                    let fault = last.map_or_else(never, |last| self.or_late(last));
+                    errors.push((target, self.error(target, self.after_retries(target, fault))));
                     continue;
                 }
                 Progress::Queued => false,
@@ -257,9 +257,17 @@ impl<Resp> Call<Resp> {
                     let held = late.then(|| nested::turn_held(self.targets.get(target).channel())).flatten();
                     if sent { Fault::sent(kind.clone(), held) } else { Fault::unsent(kind.clone(), held) }
                 };
-            errors.push((target, self.error(target, fault)));
+            errors.push((target, self.error(target, self.after_retries(target, fault))));
         }
         errors
+    }
+
+    /// The last fault of a node, which may have been asked before.
+    fn after_retries(&self, target: usize, fault: Fault) -> Fault {
+        match &self.retries {
+            Some(retries) => retries.after(target, fault),
+            None => fault,
+        }
     }
 
     /// The call has succeeded: its entry goes, and its requests go on.
@@ -276,7 +284,7 @@ impl<Resp> Call<Resp> {
 
     /// How the call has ended, for whoever watches it.
     pub(crate) fn came_to(&mut self, outcome: CallOutcome) {
-        if let Some(observed) = self.observed.take() {
+        if let Some(mut observed) = self.observed.take() {
             observed.ended(outcome);
         }
     }
@@ -294,9 +302,12 @@ impl<Resp> Call<Resp> {
 
 impl<Resp> Drop for Call<Resp> {
     fn drop(&mut self) {
-        let was_open = self.id.is_some();
+        if self.observed.is_some() {
+            // With all that there is taken, nobody is kept from answering.
+            let gives_up = self.with(Entry::is_open).unwrap_or(false);
+            self.came_to(if gives_up { CallOutcome::Dropped } else { CallOutcome::Ended });
+        }
         self.end();
-        self.came_to(if was_open { CallOutcome::Dropped } else { CallOutcome::Ended });
     }
 }
 

@@ -18,10 +18,20 @@ use crate::method::Method;
 use crate::node::{Node, Targets};
 
 impl<Req> Description<Req, ()> {
+    /// All nodes are skipped: the message has come to everybody for whom it is.
+    fn for_nobody(self) {
+        if let Some(mut observed) = self.observed {
+            observed.queued(&[]);
+        }
+    }
+
     /// Starts the call and waits for the hand-over. Where there is no room, waits for that too if it is to.
     async fn hand_over(mut self, quorum: Quorum) -> Result<(), QuorumError> {
         let own = self.prepare();
-        let Some(quorum) = among_called(quorum, &own) else { return Ok(()) };
+        let Some(quorum) = among_called(quorum, &own) else {
+            self.for_nobody();
+            return Ok(());
+        };
         let tally = Tally::new(quorum, self.size());
         let (call, waiting) = self.start_handover(tally, &own);
         drop(own);
@@ -67,7 +77,7 @@ async fn offer_when_room(node: &Node, mut request: Outgoing) -> Result<(), Fault
 impl Unwatched {
     /// Waits until there was room for all requests that want to wait. Gives back what went wrong.
     async fn queued(self) -> Vec<NodeError> {
-        let Self { mut errors, waiting, deadline, observed } = self;
+        let Self { mut errors, waiting, deadline, mut observed } = self;
         let wait = async |(node, request): (Node, Outgoing)| {
             let late = Fault::unsent(NodeErrorKind::DeadlineExceeded, None);
             let offer = offer_when_room(&node, request);
@@ -80,7 +90,7 @@ impl Unwatched {
         if !waiting.is_empty() {
             errors.extend(join_all(waiting.into_iter().map(wait)).await.into_iter().filter_map(Result::err));
         }
-        if let Some(observed) = observed {
+        if let Some(observed) = &mut observed {
             observed.queued(&errors);
         }
         errors
@@ -91,7 +101,7 @@ impl Unwatched {
         let full = |(node, _): &(Node, Outgoing)| Fault::unsent(NodeErrorKind::QueueFull, None).of(node);
         let mut errors = self.errors;
         errors.extend(self.waiting.iter().map(full));
-        if let Some(observed) = self.observed {
+        if let Some(mut observed) = self.observed {
             observed.queued(&errors);
         }
         errors
@@ -210,7 +220,10 @@ impl<Req> Multicast<Req> {
     /// those that did. A connection that breaks later goes unnoticed.
     pub fn send(mut self) -> Result<(), QuorumError> {
         let own = self.description.prepare();
-        let Some(quorum) = among_called(self.quorum, &own) else { return Ok(()) };
+        let Some(quorum) = among_called(self.quorum, &own) else {
+            self.description.for_nobody();
+            return Ok(());
+        };
         let errors = self.description.start_unwatched(&own).refused();
         self.taken(quorum, errors)
     }
@@ -228,7 +241,10 @@ impl<Req> Multicast<Req> {
     /// The message was queued for the nodes that had room, and is withdrawn from the others.
     pub async fn queued(mut self) -> Result<(), QuorumError> {
         let own = self.description.prepare();
-        let Some(quorum) = among_called(self.quorum, &own) else { return Ok(()) };
+        let Some(quorum) = among_called(self.quorum, &own) else {
+            self.description.for_nobody();
+            return Ok(());
+        };
         let started = self.description.start_unwatched(&own);
         drop(own);
         let errors = started.queued().await;

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::metadata::MetadataMap;
 
 use crate::call::description::{Description, Template, Timing, offer_or_fail};
@@ -27,7 +28,8 @@ use crate::wire;
 /// A node is asked again if its error is [transient](NodeError::is_transient) and it is safe to do so (G5): the request
 /// cannot have taken effect, or its method is idempotent. Nodes that have replied are not asked again, and a failure that is
 /// still to be made good does not count against the quorum: the call is decided as early as if the node had not answered
-/// yet. The call ends at its deadline, whatever is left to be tried; its error then names what each node answered last.
+/// yet. The call ends at its deadline, whatever is left to be tried; its error then names what each node answered last. If an
+/// earlier attempt may have taken effect, the error is [ambiguous](NodeError::is_ambiguous), whatever the last one was.
 ///
 /// The waits before the second, third, .. attempt are those of the [`Backoff`]: exponential with full jitter, so that
 /// callers that failed together do not come back together.
@@ -38,26 +40,45 @@ use crate::wire;
 /// - *Order*: at a node that is asked again, the request takes its place when that is done, which may be after calls that
 ///   were started later.
 /// - *Cancel safety*: nodes are asked again while the call is polled. Dropping it ends that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Retry {
     attempts: u32,
     backoff: Backoff,
+    filter: Option<fn(&NodeError) -> bool>,
 }
+
+/// The shortest wait.
+const LEAST: Duration = Duration::from_millis(1);
 
 impl Retry {
     /// Asks each node up to so many times in all; 1 asks none again. The first wait is up to 20 ms, and the longest up to 1 s.
     pub fn up_to(attempts: u32) -> Self {
-        Self {
-            attempts,
-            backoff: Backoff { initial: Duration::from_millis(20), max: Duration::from_secs(1) },
-        }
+        let backoff = Backoff { initial: Duration::from_millis(20), max: Duration::from_secs(1) };
+        Self { attempts, backoff, filter: None }
     }
 
-    /// Waits as this tells before each further attempt.
+    /// Asks each node again as often as there is time before the deadline of the call: of use where nodes may be restarted, or
+    /// elect a leader, which takes longer than a few attempts do.
+    pub fn until_deadline() -> Self {
+        Self::up_to(u32::MAX)
+    }
+
+    /// Waits as this tells before each further attempt, at least 1 ms.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
+    }
+
+    /// Asks again only after errors that `filter` picks, of those after which it is safe.
+    #[must_use]
+    pub fn only(mut self, filter: fn(&NodeError) -> bool) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    fn wait(&self, failures: u32, dice: f64) -> Duration {
+        self.backoff.wait(failures, dice).max(LEAST)
     }
 }
 
@@ -67,6 +88,8 @@ struct Asked {
     /// Attempts that have failed.
     failures: u32,
     last: Option<Fault>,
+    /// An attempt may have taken effect.
+    may_have_run: bool,
     /// When it is asked again.
     due: Option<Instant>,
 }
@@ -77,11 +100,26 @@ pub(crate) struct Retries {
     template: Template,
     shared: Again,
     /// What interceptors made of the request for each node; nothing if there are none.
-    own: Vec<Option<Again>>,
+    own: Vec<Ask>,
     nodes: SmallVec<[Asked; 8]>,
-    timer: Pin<Box<Sleep>>,
+    /// Made when there is something to wait for.
+    alarm: Option<Alarm>,
     /// Absent outside of tests that are to be repeated exactly.
     dice: Option<StdRng>,
+}
+
+/// What wakes the call: the time of the next attempt, or that the nodes are being closed.
+struct Alarm {
+    timer: Pin<Box<Sleep>>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// What a node is asked again.
+enum Ask {
+    Shared,
+    Own(Again),
+    /// Its request cannot be encoded.
+    Nothing,
 }
 
 /// A request that may be sent again.
@@ -111,7 +149,11 @@ impl<Req, Resp> Description<Req, Resp> {
         let shared = again(&self.request, self.options.metadata.as_deref())?;
         let own = own.iter().map(|own| {
             let (request, metadata) = self.own_or_shared(Some(own));
-            if own.is_shared() { None } else { again(request, metadata) }
+            if own.is_shared() {
+                Ask::Shared
+            } else {
+                again(request, metadata).map_or(Ask::Nothing, Ask::Own)
+            }
         });
         Some(Box::new(Retries {
             retry,
@@ -119,7 +161,7 @@ impl<Req, Resp> Description<Req, Resp> {
             shared,
             own: own.collect(),
             nodes: SmallVec::from_elem(Asked::default(), self.size()),
-            timer: Box::pin(sleep_until(Instant::now())),
+            alarm: None,
             dice: self.targets.get(0).channel().pool().options().jitter_seed.map(StdRng::seed_from_u64),
         }))
     }
@@ -132,21 +174,28 @@ impl Retries {
     }
 
     fn hold<Resp>(&mut self, call: &Call<Resp>, reply: RawReply) -> Option<RawReply> {
-        let Err(fault) = &reply.result else { return Some(reply) };
-        let asked = &mut self.nodes[reply.target];
+        let RawReply { target, result } = reply;
+        let fault = match result {
+            Ok(payload) => return Some(RawReply { target, result: Ok(payload) }),
+            Err(fault) => fault,
+        };
+        let asked = &mut self.nodes[target];
         asked.failures += 1;
-        let error: NodeError = fault.clone().of(call.target(reply.target));
+        let error: NodeError = fault.clone().of(call.target(target));
         let is_safe = self.template.idempotent || !error.is_ambiguous();
-        let tries_again = error.is_transient() && is_safe && asked.failures < self.retry.attempts;
-        if !tries_again || call.with(|entry| entry.reopen(reply.target)).is_none() {
-            return Some(reply);
+        let is_wanted = error.is_transient() && self.retry.filter.is_none_or(|picks| picks(&error));
+        let can_be_asked = !matches!(self.own.get(target), Some(Ask::Nothing));
+        let tries_again = is_wanted && is_safe && can_be_asked && asked.failures < self.retry.attempts;
+        if !tries_again || call.with(|entry| entry.reopen(target)).is_none() {
+            return Some(RawReply { target, result: Err(self.after(target, fault)) });
         }
         let dice = self.dice.as_mut().map_or_else(rand::random, Rng::random);
-        let wait = self.retry.backoff.wait(asked.failures, dice);
+        let wait = self.retry.wait(asked.failures, dice);
         if let Some(observed) = call.observed() {
             observed.retried(&error, wait);
         }
-        asked.last = reply.result.err();
+        asked.may_have_run |= error.is_ambiguous();
+        asked.last = Some(fault);
         asked.due = Some(Instant::now() + wait);
         None
     }
@@ -154,28 +203,37 @@ impl Retries {
     /// Asks the nodes whose time has come, and sees to it that the call is polled when the next one's has.
     pub(crate) fn poll<Resp>(&mut self, call: &mut Call<Resp>, cx: &mut Context<'_>) {
         loop {
+            let Some(next) = self.nodes.iter().filter_map(|asked| asked.due).min() else { return };
+            let closing = || call.target(0).channel().pool().closing().clone();
+            let alarm = self.alarm.get_or_insert_with(|| Alarm {
+                timer: Box::pin(sleep_until(next)),
+                closing: Box::pin(closing().cancelled_owned()),
+            });
+            alarm.timer.as_mut().reset(next);
+            // Nodes that are being closed say so, and are not asked again after that.
+            let is_closing = alarm.closing.as_mut().poll(cx).is_ready();
+            if !is_closing && alarm.timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
             let now = Instant::now();
             for target in 0..self.nodes.len() {
-                if self.nodes[target].due.is_some_and(|due| due <= now) {
+                if self.nodes[target].due.is_some_and(|due| is_closing || due <= now) {
                     self.nodes[target].due = None;
                     self.ask(call, target, now);
                 }
-            }
-            let Some(next) = self.nodes.iter().filter_map(|asked| asked.due).min() else { return };
-            self.timer.as_mut().reset(next);
-            if self.timer.as_mut().poll(cx).is_pending() {
-                return;
             }
         }
     }
 
     fn ask<Resp>(&self, call: &mut Call<Resp>, target: usize, now: Instant) {
-        let Some(id) = call.id().filter(|_| call.with(|entry| entry.offered(target, now)) == Some(true))
-        else {
-            return;
+        let again = match self.own.get(target) {
+            None | Some(Ask::Shared) => &self.shared,
+            Some(Ask::Own(own)) => own,
+            Some(Ask::Nothing) => return,
         };
+        let id = call.id().filter(|_| call.with(|entry| entry.offered(target, now)) == Some(true));
+        let Some(id) = id else { return };
         let timing = Timing::new(call.deadline(), now);
-        let again = self.own.get(target).and_then(Option::as_ref).unwrap_or(&self.shared);
         let outline = self.template.outline(id, timing, again.metadata.as_deref());
         let Message { encoded, local } = &again.message;
         let len = outline.encoded_len(encoded.len());
@@ -192,5 +250,11 @@ impl Retries {
     /// What a node has answered last, that is to be asked again.
     pub(crate) fn last(&self, target: usize) -> Option<&Fault> {
         self.nodes.get(target)?.last.as_ref()
+    }
+
+    /// The last fault of a node, after those that were held back.
+    pub(crate) fn after(&self, target: usize, mut fault: Fault) -> Fault {
+        fault.earlier |= self.nodes.get(target).is_some_and(|asked| asked.may_have_run);
+        fault
     }
 }

@@ -106,9 +106,12 @@ impl<Resp> Future for RpcFuture<Resp> {
         }
         let overdue = overdue.map_or(NodeErrorKind::DeadlineExceeded, NodeErrorKind::from);
         let late = this.call.unsettled(&overdue);
-        this.call.came_to((&overdue).into());
         this.call.end();
         let late = late.into_iter().next().and_then(|(target, error)| this.call.pass(target, Err(error)));
+        this.call.came_to(match &late {
+            Some(Received::Given(Ok(_))) => CallOutcome::Ok,
+            _ => (&overdue).into(),
+        });
         late.map_or(Poll::Pending, |received| Poll::Ready(result(received)))
     }
 }

@@ -217,14 +217,8 @@ impl Driver {
         Ok(true)
     }
 
-    /// Routes the messages that have come. One that is too long costs a client the stream, and a node only the reply.
+    /// Routes the messages that have come.
     fn route(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<(), TransportError> {
-        if self.router.serves_accepted_stream() {
-            while let Some(message) = self.messages.next_message()? {
-                self.router.route(message, now, cx)?;
-            }
-            return Ok(());
-        }
         while let Some(cut) = self.messages.next_cut()? {
             match cut {
                 Cut::Message(message) => self.router.route(message, now, cx)?,
@@ -232,6 +226,10 @@ impl Driver {
                     self.router.too_long(&head, FrameError::TooLong { len, limit }, now)?;
                 }
             }
+        }
+        match self.messages.take_skipped() {
+            0 => {}
+            skipped => self.router.waste(skipped),
         }
         Ok(())
     }

@@ -204,7 +204,11 @@ impl Outbound {
     fn settle(&self, sent: impl Iterator<Item = Outgoing>, error: &TransportError) {
         let pool = self.channel.pool();
         let ordinal = self.channel.ordinal();
-        let again: Vec<_> = sent.filter(|request| pool.pending().requeued(request.id, ordinal)).collect();
+        // From the newest on: a call that has asked this node more than once waits for the last of its requests.
+        let sent: Vec<_> = sent.collect();
+        let out = |request: &Outgoing| pool.pending().requeued(request.id, ordinal, self.epoch);
+        let mut again: Vec<_> = sent.into_iter().rev().filter(out).collect();
+        again.reverse();
         let source: Source = Arc::new(std::io::Error::other(error.to_string()));
         let fault = if error.is_refusal() {
             Fault::unsent(NodeErrorKind::Unavailable, Some(source))

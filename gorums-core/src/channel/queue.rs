@@ -207,7 +207,8 @@ impl Queue {
         if !self.control.is_empty() {
             let before = self.control.bytes();
             self.control.take(room, any, taken);
-            left = room.checked_sub(before - self.control.bytes());
+            // Nothing passes what is left of it.
+            left = room.checked_sub(before).filter(|_| self.control.is_empty());
         }
         let copied = left.map_or_else(BytesMut::new, |room| self.normal.take(room, any, taken));
         self.counts.sent += taken.len() as u64;

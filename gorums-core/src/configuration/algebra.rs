@@ -76,9 +76,9 @@ impl Configuration {
     pub fn extend<I, A>(&self, nodes: impl IntoIterator<Item = (I, A)>) -> Result<Self, ConfigError>
     where
         I: AsNodeId,
-        A: Into<String>,
+        A: ToString,
     {
-        let specs = nodes.into_iter().map(|(id, address)| NodeSpec::new(id.number(), address.into()));
+        let specs = nodes.into_iter().map(|(id, address)| NodeSpec::new(id.number(), address.to_string()));
         let added = builder::add_nodes(self.pool(), specs.collect())?;
         Ok(self.with_nodes(self.iter().cloned().chain(added).collect()))
     }

@@ -82,21 +82,22 @@ impl ConfigurationBuilder {
 
     /// Adds nodes by their addresses, of the form `host:port`. They get the ids after the highest so far,
     /// in order: 1, 2, 3, ..
-    pub fn nodes<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+    pub fn nodes<A: ToString>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
         let highest = self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
         let ids = highest.saturating_add(1)..;
-        self.nodes.extend(ids.zip(addresses).map(|(id, address)| NodeSpec::new(id, address.into())));
+        self.nodes.extend(ids.zip(addresses).map(|(id, address)| NodeSpec::new(id, address.to_string())));
         self
     }
 
     /// Adds a node by its id, from 1 up, and its address.
-    pub fn node(mut self, id: impl AsNodeId, address: impl Into<String>) -> Self {
-        self.nodes.push(NodeSpec::new(id.number(), address.into()));
+    #[expect(clippy::needless_pass_by_value, reason = "strings and socket addresses are given as they are")]
+    pub fn node(mut self, id: impl AsNodeId, address: impl ToString) -> Self {
+        self.nodes.push(NodeSpec::new(id.number(), address.to_string()));
         self
     }
 
     /// Adds nodes by their ids, from 1 up, and their addresses.
-    pub fn node_map<I: AsNodeId, A: Into<String>>(self, nodes: impl IntoIterator<Item = (I, A)>) -> Self {
+    pub fn node_map<I: AsNodeId, A: ToString>(self, nodes: impl IntoIterator<Item = (I, A)>) -> Self {
         nodes.into_iter().fold(self, |builder, (id, address)| builder.node(id, address))
     }
 
@@ -246,11 +247,12 @@ impl ConfigurationBuilder {
             return Err(ConfigError::NoNodes);
         }
         let pool = Pool::new(Initiator::Client, self.options);
+        let nodes = add_nodes(&pool, self.nodes)?;
         #[cfg(feature = "metrics")]
         if let Some((_, every)) = &pool.options().metrics {
-            pool.spawn(crate::observe::metrics::publish_client(pool.clone(), *every));
+            let (pool, closing) = (Arc::downgrade(&pool), pool.closing().clone());
+            tokio::spawn(crate::observe::metrics::publish_client(pool, closing, *every));
         }
-        let nodes = add_nodes(&pool, self.nodes)?;
         Ok(Configuration::from_nodes(pool, nodes))
     }
 
@@ -329,6 +331,9 @@ fn open(pool: &Arc<Pool>, id: NodeId, spec: NodeSpec) -> Node {
 /// Whether an address has the form `host:port`.
 fn check_address(address: &str) -> Result<(), ConfigError> {
     let bad = |reason| Err(ConfigError::BadAddress { address: address.to_owned(), reason });
+    if address.contains("://") {
+        return bad("it has a scheme: only `host:port` is wanted");
+    }
     let Some((host, port)) = address.rsplit_once(':') else {
         return bad("it has no port");
     };
@@ -395,6 +400,7 @@ mod tests {
             ("localhost:65536", "its port is not a number from 1 to 65535"),
             ("localhost:0", "port 0 cannot be dialled"),
             (":80", "it has no host"),
+            ("http://localhost:80", "it has a scheme: only `host:port` is wanted"),
             ("::1:80", "an IPv6 address needs brackets"),
             ("a b:80", "its host is not a name or an IP address"),
             ("me@host:80", "it must not have a user"),

@@ -55,6 +55,10 @@ pub struct Decided(pub(crate) Quorum);
 /// What quorum calls and multicasts can be made on. Generated client traits extend it.
 ///
 /// Its functions take no `self`, so that they do not get in the way of methods of a service.
+#[diagnostic::on_unimplemented(
+    message = "quorum calls and multicasts are made on a configuration, not on `{Self}`",
+    label = "this needs a `Configuration`, such as `configuration.only([1])` for one node"
+)]
 pub trait QuorumTarget: sealed::Sealed {
     /// Whether calls have a quorum already: [`Undecided`] or [`Decided`].
     type Quorum;
@@ -128,6 +132,10 @@ impl QuorumTarget for QuorumConfiguration {
 /// What rpcs and unicasts can be made on: a [`Node`]. Generated client traits extend it.
 ///
 /// Its functions take no `self`, so that they do not get in the way of methods of a service.
+#[diagnostic::on_unimplemented(
+    message = "rpcs and unicasts are made on one node, not on `{Self}`",
+    label = "take a node first: `configuration.node(1)`, or one of `configuration.nodes()`"
+)]
 pub trait NodeTarget: sealed::Sealed {
     #[doc(hidden)]
     fn rpc<Req, Resp>(target: &Self, method: &'static Method<Req, Resp>, request: Req) -> Rpc<Req, Resp>;

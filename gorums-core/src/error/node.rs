@@ -78,22 +78,29 @@ pub(crate) struct Fault {
     pub(crate) sent: bool,
     /// The handler ran and replied, and the caller did not accept the reply.
     pub(crate) answered: bool,
+    /// An earlier attempt of the call may have taken effect at the node.
+    pub(crate) earlier: bool,
 }
 
 impl Fault {
     /// A fault of a request that never left.
     pub(crate) fn unsent(kind: NodeErrorKind, source: Option<Source>) -> Self {
-        Self { kind, source, sent: false, answered: false }
+        Self { kind, source, sent: false, answered: false, earlier: false }
     }
 
     /// A fault of a request that may have reached the node.
     pub(crate) fn sent(kind: NodeErrorKind, source: Option<Source>) -> Self {
-        Self { kind, source, sent: true, answered: false }
+        Self { kind, source, sent: true, answered: false, earlier: false }
     }
 
     /// A fault of a request that was handled well.
     pub(crate) fn answered(kind: NodeErrorKind) -> Self {
-        Self { kind, source: None, sent: true, answered: true }
+        Self { kind, source: None, sent: true, answered: true, earlier: false }
+    }
+
+    /// The request may have taken effect.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.earlier || self.sent && (self.answered || self.kind.may_have_run())
     }
 
     pub(crate) fn of(self, node: &Node) -> NodeError {
@@ -164,20 +171,20 @@ impl NodeError {
         self.fault.kind.is_transient()
     }
 
-    /// Whether the request may have taken effect although the call failed. If not, it is safe to send it
-    /// again whatever it does.
+    /// Whether the request may have taken effect although the call failed, at the last attempt or at an earlier one. If not, it
+    /// is safe to send it again whatever it does.
     pub fn is_ambiguous(&self) -> bool {
-        self.fault.sent && (self.fault.answered || self.fault.kind.may_have_run())
+        self.fault.is_ambiguous()
     }
 }
 
 impl fmt::Display for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "node {} ({}): {}", self.node, self.address, self.fault.kind)?;
-        match &self.fault.source {
-            Some(source) => write!(f, " ({source})"),
-            None => Ok(()),
+        if let Some(source) = &self.fault.source {
+            write!(f, " ({source})")?;
         }
+        if self.fault.earlier { f.write_str("; an earlier attempt may have taken effect") } else { Ok(()) }
     }
 }
 

@@ -110,6 +110,7 @@ pub(crate) struct Observed {
     started: Instant,
     replies: u64,
     failures: u64,
+    has_ended: bool,
     #[cfg(feature = "metrics")]
     metrics: Option<std::sync::Arc<crate::observe::metrics::MethodMetrics>>,
 }
@@ -147,6 +148,7 @@ impl Observed {
             started: Instant::now(),
             replies: 0,
             failures: 0,
+            has_ended: false,
             #[cfg(feature = "metrics")]
             metrics: targets.iter().next().and_then(|node| {
                 node.channel().pool().metrics().map(|metrics| metrics.method(method, call_type))
@@ -172,12 +174,16 @@ impl Observed {
 
     /// A node has failed, and is asked again after this time.
     pub(crate) fn retried(&self, error: &NodeError, after: Duration) {
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &self.metrics {
+            metrics.retried();
+        }
         let node = error.node().get();
         tracing::debug!(target: TARGET, parent: &self.span, node, ?after, %error, "failed, asked again");
     }
 
     /// A one-way call for which nobody waits was queued, but for these nodes.
-    pub(crate) fn queued(&self, errors: &[NodeError]) {
+    pub(crate) fn queued(&mut self, errors: &[NodeError]) {
         for error in errors {
             tracing::debug!(target: TARGET, parent: &self.span, node = error.node().get(), %error, "not queued");
         }
@@ -185,7 +191,8 @@ impl Observed {
     }
 
     /// The call has ended.
-    pub(crate) fn ended(&self, outcome: CallOutcome) {
+    pub(crate) fn ended(&mut self, outcome: CallOutcome) {
+        self.has_ended = true;
         self.span.record("replies", self.replies);
         self.span.record("failures", self.failures);
         self.span.record("outcome", outcome.label());
@@ -194,6 +201,15 @@ impl Observed {
         #[cfg(feature = "metrics")]
         if let Some(metrics) = &self.metrics {
             metrics.ended(outcome, self.started.elapsed());
+        }
+    }
+}
+
+impl Drop for Observed {
+    /// Whoever waited for room for a one-way call has given it up.
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.ended(CallOutcome::Dropped);
         }
     }
 }

@@ -4,9 +4,10 @@
 //! counted anyway, of queues and connections, is published at an interval by a task.
 #![expect(clippy::cast_precision_loss, reason = "gauges are floats")]
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -14,7 +15,8 @@ use metrics::{
     Counter, Histogram, SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::method::CallType;
@@ -23,12 +25,38 @@ use crate::observe::call::{CallOutcome, type_label};
 use crate::pool::Pool;
 use crate::server::ServerHandle;
 use crate::server::interceptor::{Interceptor, Next, Reply, ServerCall};
+use crate::sync::Mutex;
 
 /// What is measured of a configuration and all that are made from it.
 pub(crate) struct Metrics {
     name: SharedString,
     methods: DashMap<&'static str, Arc<MethodMetrics>>,
+    /// What was published of each node, by the ordinal of its channel. Taken out while it is at work.
+    nodes: Mutex<HashMap<u32, Published>>,
 }
+
+/// What was published of a node.
+struct Published {
+    labels: [(&'static str, SharedString); 3],
+    /// The counters, of which only what was added since is published: a recorder goes on with those of an earlier node of
+    /// the same name.
+    counters: [u64; 6],
+}
+
+const COUNTERS: [&str; 6] = [
+    "gorums_node_requests_offered_total",
+    "gorums_node_requests_sent_total",
+    "gorums_node_requests_dropped_total",
+    "gorums_node_requests_failed_total",
+    "gorums_node_late_replies_total",
+    "gorums_node_connections_total",
+];
+const GAUGES: [&str; 4] = [
+    "gorums_node_connected",
+    "gorums_node_pending_calls",
+    "gorums_node_queue_requests",
+    "gorums_node_queue_bytes",
+];
 
 /// What is measured of the calls of one method.
 pub(crate) struct MethodMetrics {
@@ -36,13 +64,14 @@ pub(crate) struct MethodMetrics {
     method: &'static str,
     call_type: &'static str,
     calls: [OnceLock<Counter>; CallOutcome::COUNT],
+    retries: OnceLock<Counter>,
     duration: Histogram,
 }
 
 impl Metrics {
     pub(crate) fn new(name: String) -> Self {
         describe();
-        Self { name: name.into(), methods: DashMap::new() }
+        Self { name: name.into(), methods: DashMap::new(), nodes: Mutex::default() }
     }
 
     /// The metrics of a method.
@@ -62,42 +91,79 @@ impl Metrics {
         });
     }
 
-    fn publish(&self, pool: &Pool) {
+    /// Publishes what is counted anyway.
+    pub(crate) fn publish(&self, pool: &Pool) {
         gauge!("gorums_client_pending_calls", "configuration" => self.name.clone())
             .set(pool.pending().open() as f64);
-        let nodes: Vec<_> = pool.nodes().iter().filter_map(|entry| entry.value().upgrade()).collect();
-        for node in nodes.into_iter().map(Node::from_handle) {
-            self.publish_node(&node);
+        let mut published = std::mem::take(&mut *self.nodes.lock());
+        let alive: Vec<_> = pool.nodes().iter().filter_map(|entry| entry.value().upgrade()).collect();
+        let mut ordinals = Vec::with_capacity(alive.len());
+        for node in alive.into_iter().map(Node::from_handle) {
+            let ordinal = node.channel().ordinal();
+            ordinals.push(ordinal);
+            published.entry(ordinal).or_insert_with(|| Published::new(&self.name, &node)).publish(&node);
         }
+        published.retain(|ordinal, node| {
+            let lives = ordinals.contains(ordinal);
+            if !lives {
+                node.set_gauges([0.0; GAUGES.len()]);
+            }
+            lives
+        });
+        *self.nodes.lock() = published;
     }
+}
 
-    fn publish_node(&self, node: &Node) {
+impl Drop for Metrics {
+    /// Nobody is connected to nodes that are gone.
+    fn drop(&mut self) {
+        for node in self.nodes.lock().values() {
+            node.set_gauges([0.0; GAUGES.len()]);
+        }
+        gauge!("gorums_client_pending_calls", "configuration" => self.name.clone()).set(0.0);
+    }
+}
+
+impl Published {
+    fn new(configuration: &SharedString, node: &Node) -> Self {
         let labels = [
-            ("configuration", self.name.clone()),
+            ("configuration", configuration.clone()),
             ("node", node.id().to_string().into()),
             ("address", node.address().to_owned().into()),
         ];
+        Self { labels, counters: [0; COUNTERS.len()] }
+    }
+
+    fn publish(&mut self, node: &Node) {
         let stats = node.stats();
-        for (name, value) in [
-            ("gorums_node_requests_offered_total", stats.queue.offered),
-            ("gorums_node_requests_sent_total", stats.queue.sent),
-            ("gorums_node_requests_dropped_total", stats.queue.dropped),
-            ("gorums_node_requests_failed_total", stats.queue.failed),
-            ("gorums_node_late_replies_total", stats.late_replies),
-            ("gorums_node_connections_total", stats.connections),
-        ] {
-            counter!(name, &labels).absolute(value);
+        let counted = [
+            stats.queue.offered,
+            stats.queue.sent,
+            stats.queue.dropped,
+            stats.queue.failed,
+            stats.late_replies,
+            stats.connections,
+        ];
+        for ((name, before), now) in COUNTERS.into_iter().zip(&mut self.counters).zip(counted) {
+            // A request that is sent again was not sent after all: that counter may go back for a while.
+            let added = now.saturating_sub(*before);
+            counter!(name, &self.labels).increment(added);
+            *before += added;
         }
-        for (name, value) in [
-            ("gorums_node_connected", f64::from(u8::from(node.is_connected()))),
-            ("gorums_node_pending_calls", stats.pending as f64),
-            ("gorums_node_queue_requests", stats.queue.queued as f64),
-            ("gorums_node_queue_bytes", stats.queue.queued_bytes as f64),
-        ] {
-            gauge!(name, &labels).set(value);
-        }
+        self.set_gauges([
+            f64::from(u8::from(node.is_connected())),
+            stats.pending as f64,
+            stats.queue.queued as f64,
+            stats.queue.queued_bytes as f64,
+        ]);
         if let Some(ping) = stats.ping {
-            gauge!("gorums_node_ping_seconds", &labels).set(ping.as_secs_f64());
+            gauge!("gorums_node_ping_seconds", &self.labels).set(ping.as_secs_f64());
+        }
+    }
+
+    fn set_gauges(&self, values: [f64; GAUGES.len()]) {
+        for (name, value) in GAUGES.into_iter().zip(values) {
+            gauge!(name, &self.labels).set(value);
         }
     }
 }
@@ -113,8 +179,20 @@ impl MethodMetrics {
             method,
             call_type,
             calls: [const { OnceLock::new() }; CallOutcome::COUNT],
+            retries: OnceLock::new(),
             duration,
         }
+    }
+
+    /// A node is asked again.
+    pub(crate) fn retried(&self) {
+        let counter = self.retries.get_or_init(|| {
+            counter!(
+                "gorums_client_retries_total",
+                "configuration" => self.configuration.clone(), "method" => self.method, "type" => self.call_type
+            )
+        });
+        counter.increment(1);
     }
 
     /// A call has ended after this time.
@@ -131,11 +209,15 @@ impl MethodMetrics {
     }
 }
 
-/// Publishes what is counted anyway at an interval, until the pool is closed, and once more then.
-pub(crate) async fn publish_client(pool: Arc<Pool>, every: Duration) {
-    let Some(metrics) = pool.metrics() else { return };
-    let _ = pool.closing().run_until_cancelled(at_interval(every, || metrics.publish(&pool))).await;
-    metrics.publish(&pool);
+/// Publishes what is counted anyway at an interval, until the pool is closed or nobody has it any more.
+pub(crate) async fn publish_client(pool: Weak<Pool>, closing: CancellationToken, every: Duration) {
+    let mut ticks = ticks(every);
+    while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+        let Some(pool) = pool.upgrade() else { return };
+        if let Some(metrics) = pool.metrics() {
+            metrics.publish(&pool);
+        }
+    }
 }
 
 /// Publishes what a server has open, for as long as it is polled.
@@ -166,12 +248,17 @@ pub(crate) fn publish_server_now(server: &ServerHandle, name: &str) {
 }
 
 async fn at_interval(every: Duration, publish: impl Fn()) -> Infallible {
-    let mut ticks = interval(every.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(every);
     loop {
         ticks.tick().await;
         publish();
     }
+}
+
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval(every.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// An interceptor that measures each handler: `gorums_server_requests_total` by method and status code, and
@@ -238,6 +325,7 @@ fn describe() {
         Unit::Seconds,
         "From the start of a call to its end, whatever that was"
     );
+    describe_counter!("gorums_client_retries_total", "Nodes that were asked again in a call");
     describe_gauge!("gorums_client_pending_calls", "Calls in flight");
     describe_histogram!(
         "gorums_node_latency_seconds",

@@ -26,7 +26,8 @@ const CONTEXT: [&str; 2] = ["traceparent", "tracestate"];
 /// Without one, `traceparent` and `tracestate` are passed on all the same: the calls that a handler makes carry those of its
 /// request, unless they have their own.
 pub trait Propagator: Send + Sync + 'static {
-    /// A call is about to be sent. Its span is disabled if nobody listens to it.
+    /// A call is about to be sent. `span` is its own, or, if nobody listens to that, the one in which it is made, which is
+    /// disabled if there is none.
     fn inject(&self, span: &Span, metadata: &mut MetadataMap);
 
     /// A request has come, and its handler is going to run in `span`, whose parent may be what the metadata tells.
@@ -48,10 +49,13 @@ pub(crate) fn inject(
             }
         }
     });
-    let Some(observed) = observed else { return };
     let first = targets.iter().next();
     if let Some(propagator) = first.and_then(|node| node.channel().pool().options().propagator.as_ref()) {
-        propagator.inject(observed.span(), metadata.get_or_insert_default());
+        let metadata = metadata.get_or_insert_default();
+        match observed.map(Observed::span).filter(|span| !span.is_disabled()) {
+            Some(span) => propagator.inject(span, metadata),
+            None => propagator.inject(&Span::current(), metadata),
+        }
     }
 }
 

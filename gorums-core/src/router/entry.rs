@@ -169,6 +169,11 @@ impl Entry {
         !matches!(self.progress(target), Progress::Settled | Progress::Held)
     }
 
+    /// Whether there are targets that have not come to an end.
+    pub(crate) fn is_open(&mut self) -> bool {
+        self.open > 0
+    }
+
     /// What is left of the call.
     pub(crate) fn ended(&mut self) -> Ended {
         let open = self.progress.iter().copied().enumerate();
@@ -206,11 +211,13 @@ impl Entry {
         }
     }
 
-    /// The request waits again for a connection.
-    pub(crate) fn requeued(&mut self, target: usize) {
-        if !matches!(self.progress(target), Progress::Settled | Progress::Held) {
+    /// The request waits again for a connection, if it was handed to that with number `epoch`. False if not.
+    pub(crate) fn requeued(&mut self, target: usize, epoch: u32) -> bool {
+        let is_out = self.progress(target) == Progress::Sent(epoch);
+        if is_out {
             self.progress[target] = Progress::Requeued;
         }
+        is_out
     }
 
     /// Something came from a target. A reply before the request was sent is nobody's.

@@ -118,12 +118,12 @@ impl PendingTable {
         self.change(id, ordinal, |entry, target| entry.sent(target, epoch))
     }
 
-    /// Marks a request as waiting for a connection again.
-    pub(crate) fn requeued(&self, id: MessageId, ordinal: u32) -> bool {
+    /// Marks a request that was handed to the connection with number `epoch` as waiting for a connection again. False if it is
+    /// not out there: the node has answered, and may be asked once more by another request of the same id.
+    pub(crate) fn requeued(&self, id: MessageId, ordinal: u32, epoch: u32) -> bool {
         self.change(id, ordinal, |entry, target| {
-            let open = entry.progress(target) != Progress::Settled;
-            entry.requeued(target);
-            Effect { taken: open, ..Effect::default() }
+            let taken = entry.requeued(target, epoch);
+            Effect { taken, ..Effect::default() }
         })
     }
 

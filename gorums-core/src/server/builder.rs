@@ -119,8 +119,8 @@ impl ServerBuilder {
         self
     }
 
-    /// The longest message that is accepted, in bytes; 4 MiB by default. The stream of a client that sends a
-    /// longer one ends with `RESOURCE_EXHAUSTED`, and with it the calls on it.
+    /// The longest message that is accepted, in bytes; 4 MiB by default. A longer request is not handled, and fails as
+    /// `OUT_OF_RANGE`; one that is more than 64 times as long ends its stream, and with it the calls on it.
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.transport.max_message_size = bytes;

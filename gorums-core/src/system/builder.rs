@@ -59,26 +59,30 @@ impl SystemBuilder {
 
     /// Adds members by their addresses, of the form `host:port`. They get the ids after the highest so far, in order:
     /// 1, 2, 3, ..
-    pub fn nodes<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+    pub fn nodes<A: ToString>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
         let highest = self.members.iter().map(|&(id, _)| id).max().unwrap_or(0);
-        self.members.extend((highest.saturating_add(1)..).zip(addresses.into_iter().map(Into::into)));
+        self.members.extend(
+            (highest.saturating_add(1)..).zip(addresses.into_iter().map(|address| address.to_string())),
+        );
         self
     }
 
     /// Adds a member by its id, from 1 to 2^20 - 1, and its address.
-    pub fn node(mut self, id: impl AsNodeId, address: impl Into<String>) -> Self {
-        self.members.push((id.number(), address.into()));
+    #[expect(clippy::needless_pass_by_value, reason = "strings and socket addresses are given as they are")]
+    pub fn node(mut self, id: impl AsNodeId, address: impl ToString) -> Self {
+        self.members.push((id.number(), address.to_string()));
         self
     }
 
     /// Adds members by their ids and addresses.
-    pub fn node_map<I: AsNodeId, A: Into<String>>(self, nodes: impl IntoIterator<Item = (I, A)>) -> Self {
+    pub fn node_map<I: AsNodeId, A: ToString>(self, nodes: impl IntoIterator<Item = (I, A)>) -> Self {
         nodes.into_iter().fold(self, |builder, (id, address)| builder.node(id, address))
     }
 
     /// Listens on this address instead of the one by which the others know this member.
-    pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen = Some(address.into());
+    #[expect(clippy::needless_pass_by_value, reason = "strings and socket addresses are given as they are")]
+    pub fn listen(mut self, address: impl ToString) -> Self {
+        self.listen = Some(address.to_string());
         self
     }
 

@@ -41,6 +41,8 @@ pub struct Messages {
     limit: usize,
     /// Bytes of a message that is too long, which are still to be skipped.
     skip: usize,
+    /// Bytes that were skipped, and not told.
+    skipped: usize,
 }
 
 /// What was cut out of a stream.
@@ -62,7 +64,7 @@ pub enum Cut {
 impl Messages {
     /// No data yet; no message may be longer than `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { piece: Bytes::new(), partial: BytesMut::new(), limit, skip: 0 }
+        Self { piece: Bytes::new(), partial: BytesMut::new(), limit, skip: 0, skipped: 0 }
     }
 
     /// Adds data as received. To be called once `next_message` has returned `None`.
@@ -84,6 +86,7 @@ impl Messages {
             let skipped = self.skip.min(self.piece.len());
             self.piece.advance(skipped);
             self.skip -= skipped;
+            self.skipped += skipped;
         }
         match self.next_message() {
             Ok(message) => Ok(message.map(Cut::Message)),
@@ -92,6 +95,11 @@ impl Messages {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// How many bytes were skipped since the last time of asking.
+    pub fn take_skipped(&mut self) -> usize {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Takes the head of a message that is too long, once it has come.
@@ -104,6 +112,7 @@ impl Messages {
         let mut head = self.partial.split().freeze();
         head.advance(PREFIX);
         self.skip = len - head.len();
+        self.skipped += PREFIX + head.len();
         Some(head)
     }
 

@@ -18,7 +18,11 @@ fn unreadable() -> Vec<(&'static str, Bytes, Code)> {
     let raw = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
     vec![
         ("4 GiB", raw(&[0, 0xff, 0xff, 0xff, 0xff]), Code::ResourceExhausted),
-        ("one byte too long", raw(&[0, 0, 0x40, 0, 1]), Code::ResourceExhausted),
+        (
+            "too long, and of nobody",
+            [&[0, 0, 0x40, 0, 1][..], &[0xff; 64]].concat().into(),
+            Code::ResourceExhausted,
+        ),
         ("compressed", raw(&[1, 0, 0, 0, 1, 0]), Code::Internal),
         ("neither compressed nor not", raw(&[0xff, 0, 0, 0, 1, 0]), Code::Internal),
         ("no protobuf", framed(&[0x0a, 1, 0]), Code::Internal),

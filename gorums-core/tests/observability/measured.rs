@@ -159,3 +159,57 @@ async fn servers_and_handlers_are_measured() {
     // It can be added to services that no server has, too.
     let _ = Server::builder().interceptor(MeasureHandlers::new("callbacks"));
 }
+
+/// What is gone is neither connected nor published any more, and what comes in its place goes on counting.
+#[tokio::test(start_paused = true)]
+async fn nodes_that_are_gone() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (mut cluster, _) = faulty(Transport::Memory, 1).await;
+    let sent = "gorums_node_requests_sent_total{configuration=replicas,node=1,address=node1:1}";
+    let connected = "gorums_node_connected{configuration=replicas,node=1,address=node1:1}";
+    let mut total = 0.0;
+    for _ in 0..2 {
+        let configuration = cluster.configure(|builder| builder.metrics("replicas", SECOND)).unwrap();
+        for _ in 0..3 {
+            assert!(configuration.quorum_call(&ECHO, text("x")).all().await.is_ok());
+        }
+        tokio::time::sleep(SECOND + SECOND / 2).await;
+        let found = read(&snapshotter);
+        total += found[sent];
+        assert_eq!((found[sent], found[connected]), (3.0, 1.0), "{found:#?}");
+        // Not closed: dropped.
+        drop(configuration);
+        tokio::time::sleep(3 * SECOND).await;
+        assert_eq!(read(&snapshotter)[connected], 0.0);
+    }
+    assert_eq!(total, 6.0);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_given_up_or_for_nobody_are_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (mut cluster, nodes) = faulty(Transport::Memory, 1).await;
+    let configuration = cluster.configure(|builder| builder.metrics("replicas", SECOND)).unwrap();
+    assert!(configuration.multicast(&NOTE, text("x")).map_request(|_, _| None).await.is_ok());
+    let mut replies = configuration.quorum_call(&ECHO, text("x")).send();
+    while replies.next().await.is_some_and(|_| replies.size() > 1) {}
+    drop(replies);
+    let call = configuration.quorum_call(&ECHO, text("x"));
+    drop(call);
+    let found = read(&snapshotter);
+    let name = |method: &str, kind: &str, outcome: &str| {
+        format!(
+            "gorums_client_calls_total{{configuration=replicas,method=test.Test.{method},type={kind},outcome={outcome}}}"
+        )
+    };
+    assert_eq!(found.get(&name("Note", "multicast", "ok")), Some(&1.0), "{found:#?}");
+    assert_eq!(found.get(&name("Echo", "quorum_call", "ended")), Some(&1.0), "{found:#?}");
+    assert_eq!(found.get(&name("Echo", "quorum_call", "dropped")), None, "what was never sent is no call");
+    drop((configuration, nodes));
+    cluster.finish().await;
+}

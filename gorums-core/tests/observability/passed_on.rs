@@ -1,6 +1,6 @@
 //! Without any tracing system, the trace context of a request is passed on to the calls of its handler.
 
-use gorums_core::{MetadataMap, MetadataValue};
+use gorums_core::{MetadataMap, MetadataValue, Propagator};
 
 use super::*;
 use crate::common::text;
@@ -12,6 +12,27 @@ fn traced() -> MetadataMap {
     metadata.insert("traceparent", MetadataValue::from_static(PARENT));
     metadata.insert("other", MetadataValue::from_static("stays"));
     metadata
+}
+
+/// A tracing system that knows the trace by itself.
+struct Knows;
+
+impl Propagator for Knows {
+    fn inject(&self, _: &tracing::Span, metadata: &mut MetadataMap) {
+        metadata.insert("traceparent", MetadataValue::from_static(PARENT));
+    }
+
+    fn extract(&self, _: &MetadataMap, _: &tracing::Span) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_propagator_is_asked_although_nobody_takes_spans() {
+    let (mut cluster, relay) = relay(plain).await;
+    let configuration = cluster.configure(|builder| builder.propagator(Knows)).unwrap();
+    let call = configuration.only([2]).quorum_call(&ECHO, text("x"));
+    assert_eq!(call.all().await.unwrap().text, PARENT);
+    drop((configuration, relay));
+    cluster.finish().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gorums_core::quorum::majority;
 use gorums_core::{
-    Backoff, Configuration, NodeErrorKind, QuorumCall, QuorumErrorKind, ReplySet, Retry, Server, Status,
+    Backoff, Code, Configuration, NodeError, NodeErrorKind, QuorumCall, QuorumErrorKind, ReplySet, Retry,
+    Server, Status,
 };
 
 use super::*;
@@ -162,6 +163,68 @@ async fn the_waits_are_those_of_the_back_off() {
     }
     // Up to 100, 200 and 200 ms, evenly drawn; timers round up to a millisecond.
     assert!(longest <= 505 * MS && longest > 250 * MS, "{longest:?}");
+    drop(configuration);
+    cluster.finish().await;
+}
+
+/// G5: what an earlier attempt may have done is not forgotten, whatever the last one says.
+#[tokio::test(start_paused = true)]
+async fn an_error_stays_ambiguous() {
+    let (mut cluster, nodes) = flaky(1).await;
+    let configuration = cluster.configuration();
+    let node = configuration.node(1).unwrap().clone();
+    node.rpc(&SAFE, text("warm up")).await.unwrap();
+    let call = tokio::spawn(node.rpc(&SAFE, text("hang")).retry(Retry::up_to(3)).send());
+    while nodes[0].times_asked() == 1 {
+        tokio::task::yield_now().await;
+    }
+    cluster.kill(1).await;
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error.kind(), NodeErrorKind::Unavailable), "{error}");
+    assert!(error.is_ambiguous() && error.to_string().contains("an earlier attempt may have"), "{error}");
+    drop((configuration, node));
+    cluster.finish().await;
+}
+
+/// G5: a node that has answered is not asked again by what the connection remembers.
+#[tokio::test(start_paused = true)]
+async fn answered_attempts_are_not_sent_again_after_a_reconnect() {
+    let (mut cluster, nodes) = flaky(1).await;
+    let configuration = cluster.configuration();
+    let node = configuration.node(1).unwrap().clone();
+    nodes[0].fail(3, Status::resource_exhausted("busy"));
+    let slow = Backoff { initial: 10 * MS, max: 10 * MS };
+    let call = tokio::spawn(node.rpc(&SAFE, text("then hang")).retry(Retry::up_to(5).backoff(slow)).send());
+    while nodes[0].times_asked() < 4 {
+        tokio::time::sleep(MS).await;
+    }
+    // The fourth attempt is out, and the connection breaks.
+    cluster.faults(1).reset();
+    while nodes[0].times_asked() < 5 {
+        tokio::time::sleep(MS).await;
+    }
+    tokio::time::sleep(MS).await;
+    nodes[0].gate.notify_waiters();
+    assert!(call.await.unwrap().is_ok());
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(nodes[0].times_asked(), 5, "three failures, one that was lost, and one that was sent for it");
+    drop((configuration, node));
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_caller_may_pick_the_errors() {
+    let (mut cluster, nodes) = flaky(1).await;
+    let configuration = cluster.configuration();
+    let busy =
+        |error: &NodeError| error.status().is_some_and(|status| status.code() == Code::ResourceExhausted);
+    for (status, times) in [(Status::resource_exhausted("busy"), 2), (Status::unavailable("starting"), 1)] {
+        let before = nodes[0].times_asked();
+        nodes[0].fail(1, status);
+        let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::up_to(2).only(busy));
+        assert_eq!(call.all().await.is_ok(), times == 2);
+        assert_eq!(nodes[0].times_asked() - before, times);
+    }
     drop(configuration);
     cluster.finish().await;
 }

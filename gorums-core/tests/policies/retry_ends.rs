@@ -1,5 +1,7 @@
 //! However a call with retries ends, it ends in time, and nothing goes on.
 
+use std::future::IntoFuture;
+
 use gorums_core::{Backoff, NodeErrorKind, QuorumErrorKind, Retry, Status};
 use tokio::time::{Instant, sleep};
 
@@ -89,6 +91,46 @@ async fn a_node_that_comes_back_in_time_makes_the_quorum() {
     cluster.start(3).await;
     assert!(call.await.unwrap().is_ok());
     assert_eq!(nodes[2].times_asked(), 1);
+    drop(configuration);
+    cluster.finish().await;
+}
+
+/// G3: a wait of nothing is no loop in which no deadline is seen.
+#[tokio::test(start_paused = true)]
+async fn a_retry_without_a_pause_ends_at_the_deadline() {
+    let (mut cluster, _) = flaky(2).await;
+    let configuration = cluster.configuration();
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    assert!(configuration.wait_connected().await.is_err());
+    sleep(SECOND).await;
+    let at_once = Backoff { initial: Duration::ZERO, max: Duration::ZERO };
+    let start = Instant::now();
+    let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::until_deadline().backoff(at_once));
+    let error = call.timeout(SECOND).all().await.unwrap_err();
+    assert_eq!((error.kind(), start.elapsed().as_secs()), (QuorumErrorKind::DeadlineExceeded, 1));
+    drop(configuration);
+    cluster.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_is_closed_ends_the_waits() {
+    let (mut cluster, nodes) = flaky(2).await;
+    let configuration = cluster.configuration();
+    for node in &nodes {
+        node.fail(u32::MAX, Status::unavailable("no leader"));
+    }
+    let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::until_deadline().backoff(SLOW));
+    let call = tokio::spawn(call.timeout(3600 * SECOND).all().into_future());
+    while asked(&nodes) != [1, 1] {
+        tokio::task::yield_now().await;
+    }
+    sleep(MS).await;
+    let start = Instant::now();
+    configuration.close().await;
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::Closed), "{error}");
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
     drop(configuration);
     cluster.finish().await;
 }

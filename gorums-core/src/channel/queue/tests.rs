@@ -157,6 +157,19 @@ fn control_passes_what_waits_and_has_room_of_its_own() {
 }
 
 #[test]
+fn nothing_passes_control_that_does_not_fit() {
+    let mut queue = Queue::new(QueueLimits::default());
+    for mut request in [request(1, 5), Outgoing { priority: Priority::Control, ..request(2, 50) }] {
+        queue.push(&mut request, Instant::now());
+    }
+    let mut taken = VecDeque::new();
+    queue.take(20, false, &mut taken);
+    assert!(taken.is_empty());
+    queue.take(60, false, &mut taken);
+    assert_eq!(taken.iter().map(|request| request.id.sequence()).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
 fn control_that_is_sent_again_comes_first_again() {
     let mut queue = Queue::new(QueueLimits::default());
     for mut request in [request(1, 1), control(2), request(3, 1)] {

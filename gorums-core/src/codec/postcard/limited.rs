@@ -1,7 +1,8 @@
 //! Decoding what a peer has sent, whatever it is, with the reason of a failure.
 //!
 //! The `Deserialize` of a type follows the bytes: one that contains itself can be nested until the stack overflows, and a
-//! sequence of nothing can be announced with any length. So every value passes this layer, which counts. It also keeps
+//! sequence of nothing can be announced with any length. So every value passes this layer, which counts: levels, and the
+//! elements of what has a length of its own in the message, unlike tuples and structs. It also keeps
 //! what a type says of a value that it does not take, which postcard throws away.
 //!
 //! After `serde_stacker`, which wraps a deserializer in the same way.
@@ -27,7 +28,8 @@ where
 {
     let elements = Cell::new(len.saturating_add(EMPTY_ELEMENTS));
     let limits = Limits { elements, reason: RefCell::default() };
-    T::deserialize(Limited { inner: deserializer, limits: &limits, depth: DEPTH }).map_err(|reason| reason.0)
+    let limited = Limited { inner: deserializer, limits: &limits, depth: DEPTH, counts: false };
+    T::deserialize(limited).map_err(|reason| reason.0)
 }
 
 /// What is left of the limits, and why decoding has failed.
@@ -67,7 +69,11 @@ impl Limits {
         Reason(self.reason.take().unwrap_or_else(|| error.to_string()))
     }
 
-    fn element(&self) -> Result<(), Reason> {
+    /// There is one element more, if it `counts`.
+    fn element(&self, counts: bool) -> Result<(), Reason> {
+        if !counts {
+            return Ok(());
+        }
         match self.elements.get().checked_sub(1) {
             Some(left) => {
                 self.elements.set(left);
@@ -84,19 +90,26 @@ struct Limited<'l, T> {
     limits: &'l Limits,
     /// How many levels there may be below.
     depth: u8,
+    /// Its length is in the message, so that its elements count.
+    counts: bool,
 }
 
 impl<'l, T> Limited<'l, T> {
     /// Something else on the same level.
     fn with<U>(&self, inner: U) -> Limited<'l, U> {
-        Limited { inner, limits: self.limits, depth: self.depth }
+        Limited { inner, limits: self.limits, depth: self.depth, counts: false }
+    }
+
+    /// The visitor of something that has a length of its own.
+    fn counted<U>(&self, inner: U) -> Limited<'l, U> {
+        Limited { counts: true, ..self.with(inner) }
     }
 
     /// The limits of the next level.
-    fn below(&self) -> Result<Limited<'l, ()>, Reason> {
+    fn below<U>(&self, inner: U) -> Result<Limited<'l, U>, Reason> {
         let too_deep = || Reason(format!("it is nested more than {DEPTH} levels deep"));
         let depth = self.depth.checked_sub(1).ok_or_else(too_deep)?;
-        Ok(Limited { inner: (), limits: self.limits, depth })
+        Ok(Limited { inner, limits: self.limits, depth, counts: self.counts })
     }
 }
 
@@ -117,12 +130,22 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
         deserialize_i64(), deserialize_i128(), deserialize_u8(), deserialize_u16(), deserialize_u32(),
         deserialize_u64(), deserialize_u128(), deserialize_f32(), deserialize_f64(), deserialize_char(),
         deserialize_str(), deserialize_string(), deserialize_bytes(), deserialize_byte_buf(),
-        deserialize_option(), deserialize_unit(), deserialize_seq(), deserialize_map(), deserialize_identifier(),
+        deserialize_option(), deserialize_unit(), deserialize_identifier(),
         deserialize_ignored_any(), deserialize_unit_struct(name: &'static str),
         deserialize_newtype_struct(name: &'static str), deserialize_tuple(len: usize),
         deserialize_tuple_struct(name: &'static str, len: usize),
         deserialize_struct(name: &'static str, fields: &'static [&'static str]),
         deserialize_enum(name: &'static str, variants: &'static [&'static str]),
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Reason> {
+        let visitor = self.counted(visitor);
+        self.inner.deserialize_seq(visitor).map_err(|error| self.limits.take(&error))
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Reason> {
+        let visitor = self.counted(visitor);
+        self.inner.deserialize_map(visitor).map_err(|error| self.limits.take(&error))
     }
 
     fn is_human_readable(&self) -> bool {
@@ -141,8 +164,8 @@ macro_rules! visit {
 macro_rules! visit_compound {
     ($($name:ident: $trait:ident),* $(,)?) => {$(
         fn $name<T: $trait<'de>>(self, inner: T) -> Result<V::Value, T::Error> {
-            let below = self.below().map_err(|reason| self.limits.put(reason))?;
-            self.inner.$name(below.with(inner)).map_err(|reason| self.limits.put(reason))
+            let below = self.below(inner).map_err(|reason| self.limits.put(reason))?;
+            self.inner.$name(below).map_err(|reason| self.limits.put(reason))
         }
     )*};
 }
@@ -190,7 +213,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Reason> {
         let seed = self.with(seed);
         let element = self.inner.next_element_seed(seed).map_err(|error| self.limits.take(&error))?;
-        element.map(|element| self.limits.element().map(|()| element)).transpose()
+        element.map(|element| self.limits.element(self.counts).map(|()| element)).transpose()
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -204,7 +227,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Reason> {
         let seed = self.with(seed);
         let key = self.inner.next_key_seed(seed).map_err(|error| self.limits.take(&error))?;
-        key.map(|key| self.limits.element().map(|()| key)).transpose()
+        key.map(|key| self.limits.element(self.counts).map(|()| key)).transpose()
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Reason> {

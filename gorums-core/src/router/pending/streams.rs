@@ -30,7 +30,7 @@ fn a_stream_that_broke_does_not_touch_what_has_left_it() {
     let table = PendingTable::new(Initiator::Client);
     let [waits, resent, new] = [(); 3].map(|()| register(&table, Mode::Each));
     for id in [waits, resent] {
-        assert!(table.sent(id, 0, 1) && table.requeued(id, 0));
+        assert!(table.sent(id, 0, 1) && table.requeued(id, 0, 1));
     }
     assert!(!reply(&table, waits), "a reply of a stream that has ended");
     assert!(table.sent(resent, 0, 2) && table.sent(new, 0, 2));

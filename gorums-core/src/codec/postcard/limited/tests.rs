@@ -53,6 +53,24 @@ fn as_many_levels_as_are_allowed() {
     assert!(decoded::<Link>(&bytes).is_err());
 }
 
+/// Tuples, arrays and structs have as many elements as their type says, however few bytes they take.
+#[test]
+fn small_values_in_any_number_are_taken() {
+    #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+    struct Flags {
+        flag: bool,
+        nothing: (),
+    }
+    let flags = vec![Flags { flag: true, nothing: () }; 10_000];
+    assert_eq!(decoded(&postcard::to_allocvec(&flags).unwrap()), Ok(flags));
+    let pairs = vec![(1_u8, 2_u8); 10_000];
+    assert_eq!(decoded(&postcard::to_allocvec(&pairs).unwrap()), Ok(pairs));
+    let hashes = vec![[7_u8; 32]; 10_000];
+    assert_eq!(decoded(&postcard::to_allocvec(&hashes).unwrap()), Ok(hashes));
+    let map: BTreeMap<u16, (u8, ())> = (0..10_000).map(|key| (key, (1, ()))).collect();
+    assert_eq!(decoded(&postcard::to_allocvec(&map).unwrap()), Ok(map));
+}
+
 #[test]
 fn a_sequence_of_nothing_has_an_end() {
     let most = postcard::to_allocvec(&u64::MAX).unwrap();
