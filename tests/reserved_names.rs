@@ -12,7 +12,13 @@ use syn::{ImplItem, Item, TraitItem, Type, Visibility};
 fn methods(types: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("gorums-core/src");
-    for file in ["configuration.rs", "configuration/algebra.rs", "configuration/scope.rs", "node.rs"] {
+    for file in [
+        "configuration.rs",
+        "configuration/algebra.rs",
+        "configuration/scope.rs",
+        "node.rs",
+        "observe/report.rs",
+    ] {
         let source = fs::read_to_string(sources.join(file)).expect("a source of gorums-core");
         for item in syn::parse_file(&source).expect("valid Rust").items {
             collect(&item, types, &mut found);
