@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use oracle::Verdict;
 
 /// How many seeds are run by default.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;
 /// Violations that are told of one seed.
 const TOLD: usize = 10;
 

@@ -38,7 +38,7 @@ fn seeds(short: u64) -> Vec<u64> {
 #[test]
 fn what_clients_see_is_linearizable() {
     let begun = Instant::now();
-    let seeds = seeds(length(100, 1_000));
+    let seeds = seeds(length(40, 1_000));
     let (mut operations, mut unknown, mut elections) = (0, 0, 0);
     for seed in &seeds {
         let Outcome { history, terms, error } = world::run(*seed, None);
@@ -65,7 +65,7 @@ fn what_clients_see_is_linearizable() {
 /// The red proof: a leader that answers reads without asking a quorum is caught.
 #[test]
 fn reads_without_read_index_are_caught() {
-    for seed in seeds(length(60, 200)) {
+    for seed in seeds(length(25, 200)) {
         let outcome = world::run(seed, Some(Defect::ReadsWithoutReadIndex));
         if let Err(key) = outcome.history.check() {
             report("reads without ReadIndex", &format!("caught with seed {seed}, in key {key}"));
