@@ -364,6 +364,20 @@ impl Template {
         wire::Outline::request(id.to_wire(), self.method, timing.timeout(), metadata)
     }
 
+    /// A message for another process that was encoded before, behind the head of this attempt.
+    pub(crate) fn copied(
+        &self,
+        id: MessageId,
+        timing: Timing,
+        metadata: Option<&MetadataMap>,
+        message: &[u8],
+    ) -> Body {
+        let outline = self.outline(id, timing, metadata);
+        Body::encode(outline.encoded_len(message.len()), |buf| {
+            wire::encode(buf, &outline, message.len(), |buf| buf.extend_from_slice(message));
+        })
+    }
+
     /// A message for this process, which would be `len` long if it were encoded.
     #[inline]
     pub(crate) fn local(

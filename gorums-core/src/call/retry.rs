@@ -17,11 +17,10 @@ use crate::call::description::{Description, Template, Timing, offer_or_fail};
 use crate::call::flight::Call;
 use crate::call::intercept::Own;
 use crate::channel::link::Backoff;
-use crate::channel::queue::{Awaits, Body};
+use crate::channel::queue::Awaits;
 use crate::error::{Fault, NodeError};
 use crate::payload::Payload;
 use crate::router::entry::{RawReplies, RawReply};
-use crate::wire;
 
 /// Which nodes are asked again, how often, and when.
 ///
@@ -234,14 +233,14 @@ impl Retries {
         let id = call.id().filter(|_| call.with(|entry| entry.offered(target, now)) == Some(true));
         let Some(id) = id else { return };
         let timing = Timing::new(call.deadline(), now);
-        let outline = self.template.outline(id, timing, again.metadata.as_deref());
+        let metadata = again.metadata.as_deref();
         let Message { encoded, local } = &again.message;
-        let len = outline.encoded_len(encoded.len());
         let body = match local.as_ref().filter(|_| call.target(target).channel().is_local()) {
-            Some(payload) => self.template.local(payload.clone(), timing, again.metadata.as_deref(), len),
-            None => Body::encode(len, |buf| {
-                wire::encode(buf, &outline, encoded.len(), |buf| buf.extend_from_slice(encoded));
-            }),
+            Some(payload) => {
+                let len = self.template.outline(id, timing, metadata).encoded_len(encoded.len());
+                self.template.local(payload.clone(), timing, metadata, len)
+            }
+            None => self.template.copied(id, timing, metadata, encoded),
         };
         call.forget_place(target);
         offer_or_fail(call.target(target), &mut self.template.outgoing(id, body, Awaits::Reply, timing), now);

@@ -51,6 +51,8 @@ const COUNTERS: [&str; 6] = [
     "gorums_node_late_replies_total",
     "gorums_node_connections_total",
 ];
+/// The codes of gRPC, from 0 on.
+const CODES: usize = tonic::Code::Unauthenticated as usize + 1;
 const GAUGES: [&str; 4] = [
     "gorums_node_connected",
     "gorums_node_pending_calls",
@@ -76,11 +78,9 @@ impl Metrics {
 
     /// The metrics of a method.
     pub(crate) fn method(&self, method: &'static str, call_type: CallType) -> Arc<MethodMetrics> {
-        if let Some(known) = self.methods.get(method) {
-            return known.clone();
-        }
-        let make = || Arc::new(MethodMetrics::new(self.name.clone(), method, type_label(call_type)));
-        self.methods.entry(method).or_insert_with(make).clone()
+        of_method(&self.methods, method, || {
+            MethodMetrics::new(self.name.clone(), method, type_label(call_type))
+        })
     }
 
     /// Records the latencies of a node.
@@ -274,7 +274,7 @@ pub struct MeasureHandlers {
 
 #[derive(Debug)]
 struct HandlerMetrics {
-    requests: DashMap<i32, Counter>,
+    requests: [OnceLock<Counter>; CODES],
     duration: Histogram,
 }
 
@@ -286,16 +286,13 @@ impl MeasureHandlers {
     }
 
     fn method(&self, method: &'static str) -> Arc<HandlerMetrics> {
-        if let Some(known) = self.methods.get(method) {
-            return known.clone();
-        }
-        let server = self.name.clone();
-        let make = || {
-            let duration =
-                histogram!("gorums_server_handler_duration_seconds", "server" => server, "method" => method);
-            Arc::new(HandlerMetrics { requests: DashMap::new(), duration })
-        };
-        self.methods.entry(method).or_insert_with(make).clone()
+        of_method(&self.methods, method, || HandlerMetrics {
+            requests: [const { OnceLock::new() }; CODES],
+            duration: histogram!(
+                "gorums_server_handler_duration_seconds",
+                "server" => self.name.clone(), "method" => method
+            ),
+        })
     }
 }
 
@@ -306,15 +303,27 @@ impl Interceptor for MeasureHandlers {
         let result = next.run(call).await;
         method.duration.record(started.elapsed());
         let code = result.as_ref().err().map_or(tonic::Code::Ok, Status::code);
-        let make = || {
+        let counter = method.requests[code as usize].get_or_init(|| {
             counter!(
                 "gorums_server_requests_total",
                 "server" => self.name.clone(), "method" => name, "code" => format!("{code:?}")
             )
-        };
-        method.requests.entry(code as i32).or_insert_with(make).increment(1);
+        });
+        counter.increment(1);
         result
     }
+}
+
+/// What is measured of a method, made when it is first asked for.
+fn of_method<T>(
+    known: &DashMap<&'static str, Arc<T>>,
+    method: &'static str,
+    make: impl FnOnce() -> T,
+) -> Arc<T> {
+    if let Some(found) = known.get(method) {
+        return found.clone();
+    }
+    known.entry(method).or_insert_with(|| Arc::new(make())).clone()
 }
 
 /// Tells the recorder what the metrics mean.

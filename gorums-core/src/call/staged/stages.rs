@@ -18,7 +18,6 @@ use crate::channel::queue::{Awaits, Body};
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
 use crate::router::entry::Mode;
-use crate::wire;
 
 /// Why there is nothing to tell of a node.
 #[derive(Debug, thiserror::Error)]
@@ -161,10 +160,7 @@ impl<Req, Resp> Stages<Req, Resp> {
                 none.insert(encoded.map_err(|error| self.description.unencodable(error))?)
             }
         };
-        let outline = self.description.outline(id, timing, options.metadata.as_deref());
-        Ok(Body::encode(outline.encoded_len(message.len()), |buf| {
-            wire::encode(buf, &outline, message.len(), |buf| buf.extend_from_slice(message));
-        }))
+        Ok(self.description.template().copied(id, timing, options.metadata.as_deref(), message))
     }
 
     /// How many nodes have to be asked by now, whatever the clock says.

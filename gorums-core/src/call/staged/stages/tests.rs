@@ -16,6 +16,7 @@ use crate::method::{CallType, Method};
 use crate::node::Node;
 use crate::payload::Payload;
 use crate::router::entry::Incoming;
+use crate::wire;
 
 const ASK: Method<String, String> = Method::prost("test.Ask", CallType::QuorumCall);
 const MS: Duration = Duration::from_millis(1);
