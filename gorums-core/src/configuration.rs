@@ -193,6 +193,10 @@ impl Configuration {
 
     /// As [`close`](Self::close), without waiting for what is queued or in flight: that ends as
     /// [`NodeErrorKind::Closed`](crate::NodeErrorKind::Closed) at once. Also cuts a `close` short that is under way.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of `close`.
     pub async fn abort(&self) {
         if !self.pool().is_inbound() {
             self.pool().abort().await;

@@ -4,6 +4,7 @@
 //! node, [`NodeError::class`] and [`NodeError::is_ambiguous`] say what may be done about it, and a
 //! [`QuorumError`] names every node that did not contribute.
 
+mod ambiguity;
 mod class;
 mod config;
 mod node;

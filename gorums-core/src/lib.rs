@@ -1,4 +1,4 @@
-//! The runtime of [gorums](https://docs.rs/gorums): nodes, configurations, quorum calls, and servers.
+//! The runtime of gorums: nodes, configurations, quorum calls, and servers.
 //!
 //! Applications depend on the crate `gorums`, which re-exports what they need from here together with the
 //! macro. Code that is generated for a service names only [`codegen`].

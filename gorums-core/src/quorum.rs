@@ -19,10 +19,10 @@
 //! ```no_run
 //! # use gorums_core::quorum::{self, QuorumRule, Successes};
 //! # use gorums_core::{NodeId, QuorumCall, QuorumError};
-//! # #[derive(Clone, PartialEq)] struct Value { version: u64 }
+//! # #[derive(Clone, PartialEq)] struct Value { version: u64, writer: u32 }
 //! # async fn run(read: impl Fn() -> QuorumCall<(), Value>) -> Result<(), Box<dyn std::error::Error>> {
 //! // The newest value that a majority knows.
-//! let newest = read().decide(quorum::newest(|value: &Value| value.version)).await?;
+//! let newest = read().decide(quorum::newest(|value: &Value| (value.version, value.writer))).await?;
 //! // What at least one correct node says, if at most one of the nodes lies.
 //! let certain = read().decide(quorum::matching(2)).await?;
 //! // Everybody of a column, in a grid of four nodes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{COUNT, ECHO, OnConfiguration, Text, Transport, faulty, number, text};
 use futures_util::StreamExt;
 use gorums_core::quorum::{self, OneOf, QuorumRule, Reason};
-use gorums_core::{Configuration, NodeId, QuorumErrorKind, Stage};
+use gorums_core::{Configuration, ErrorClass, Node, NodeId, QuorumErrorKind, ReplySet, Stage};
 use tokio::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
@@ -57,15 +57,28 @@ async fn what_is_impossible_fails_at_once_and_says_why() {
     let configuration = cluster.configuration();
     let start = Instant::now();
     let error = configuration.quorum_call(&ECHO, text("x")).decide(quorum::threshold(4)).await.unwrap_err();
-    assert_eq!(error.reason(), Some(&Reason::NoQuorum { failed: Vec::new() }));
+    let class = ErrorClass::Permanent;
+    assert_eq!(error.reason(), Some(&Reason::NoQuorum { failed: Vec::new(), class }));
     assert_eq!((error.kind(), error.nodes().len() + error.replies()), (QuorumErrorKind::Incomplete, 3));
     let error = configuration.quorum_call(&ECHO, text("fail:2")).decide(quorum::all()).await.unwrap_err();
     assert!(error.to_string().contains("there is no quorum without 2"), "{error}");
     assert_eq!((error.kind(), error.nodes().len() + error.replies()), (QuorumErrorKind::Incomplete, 3));
+    // Nobody has no quorum of all.
+    let nobody = configuration.without([1, 2, 3]).quorum_call(&ECHO, text("x")).decide(quorum::all()).await;
+    assert_eq!(nobody.unwrap_err().kind(), QuorumErrorKind::Incomplete);
     // One fails and another one never answers: there is nothing to wait for.
     let error = fail_and_hang(&configuration).decide(quorum::all()).await.unwrap_err();
-    assert_eq!(error.reason(), Some(&Reason::NoQuorum { failed: vec![NodeId::new(2).unwrap()] }));
+    let class = ErrorClass::SteppedDown;
+    assert_eq!(error.reason(), Some(&Reason::NoQuorum { failed: vec![NodeId::new(2).unwrap()], class }));
+    assert_eq!(error.class(), class);
+    let failed = |replies: &mut ReplySet<Text>| (replies.success_count() == 3).then_some(());
+    let error = configuration.quorum_call(&ECHO, text("fail:2")).quorum(failed).await.unwrap_err();
+    assert_eq!(error.class(), class);
     assert!(start.elapsed() < 1_000 * MS, "it waited for more");
+    // A bug on one of three nodes is not what keeps two of them from answering.
+    let bug = |_: &Text, node: &Node| Some(text(["x", "fail", "panic"][node.id().get() as usize - 1]));
+    let call = configuration.quorum_call(&ECHO, text("x")).map_request(bug);
+    assert_eq!(call.decide(quorum::majority()).await.unwrap_err().class(), ErrorClass::SteppedDown);
     let error = two_reply(&configuration).timeout(50 * MS).decide(quorum::all()).await.unwrap_err();
     assert_eq!((error.kind(), error.replies()), (QuorumErrorKind::DeadlineExceeded, 2));
     assert_eq!(configuration.pending(), 0);

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::future::IntoFuture;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use common::{ECHO, OnConfiguration, OnNode, Test, Text, Transport, faulty, text, within};
 use gorums_core::testing::Cluster;
 use gorums_core::{
-    CallType, Configuration, Method, Methods, NodeErrorKind, QuorumErrorKind, Server, ServerContext, Service,
-    Status,
+    CallType, Code, Configuration, Method, Methods, NodeErrorKind, QuorumErrorKind, Retry, Server,
+    ServerContext, Service, Status,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -138,6 +139,29 @@ async fn cancellation_is_inherited() {
     while world.test.seen.cancelled.load(SeqCst) < 2 {
         tokio::task::yield_now().await;
     }
+    world.finish().await;
+}
+
+/// G5: the status of a handler whose nested call was lost says that it may have taken effect, whatever its code, and what
+/// is not idempotent is not asked again.
+#[tokio::test(start_paused = true)]
+async fn doubt_is_passed_on() {
+    let mut world = world().await;
+    let call = world.client.quorum_call(&OUTER, text("release,hang")).retry(Retry::up_to(3));
+    let call = tokio::spawn(call.timeout(50 * SECOND).all().into_future());
+    while world.test.seen.texts.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.inner.stop(1).await;
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!(error.nodes()[0].status().unwrap().code(), Code::Unavailable, "{error}");
+    assert!(error.is_transient() && error.is_ambiguous(), "{error}");
+    assert_eq!(world.errors.lock().unwrap().len(), 1, "it was asked again");
+    // What was never sent has done nothing.
+    let call = world.client.quorum_call(&OUTER, text("x")).retry(Retry::up_to(3));
+    let error = call.timeout(50 * SECOND).all().await.unwrap_err();
+    assert!(error.is_transient() && !error.is_ambiguous(), "{error}");
+    assert_eq!(world.errors.lock().unwrap().len(), 1 + 3);
     world.finish().await;
 }
 

@@ -72,7 +72,8 @@ impl<Req: fmt::Debug, Resp, R> fmt::Debug for DecideFuture<Req, Resp, R> {
 ///
 /// [`QuorumErrorKind::Incomplete`] when the rule finds the result out of reach, with the
 /// [reason](QuorumError::reason), or when every node has answered and it still needs more;
-/// [`QuorumErrorKind::DeadlineExceeded`] at the deadline.
+/// [`QuorumErrorKind::DeadlineExceeded`] at the deadline; [`QuorumErrorKind::Cancelled`] if a handler made the call and
+/// nobody waits for that any more.
 ///
 /// # Cancel safety
 ///

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -47,6 +48,10 @@ pub(crate) struct Call<Resp> {
     /// What watches the call.
     pub(super) observed: Option<Box<Observed>>,
 }
+
+/// By how much the clock of a node may be ahead, which counts from when the request reached it, in steps of a
+/// millisecond.
+const CLOCKS_DIFFER: Duration = Duration::from_millis(5);
 
 /// The places that a request got in the queues of its targets; 0 where it got none.
 pub(super) type Places = SmallVec<[u64; 4]>;
@@ -197,7 +202,7 @@ impl<Resp> Call<Resp> {
             },
             Err(fault) => self.or_late(fault),
         };
-        Err(self.error(reply.target, fault))
+        Err(self.error(reply.target, self.after_retries(reply.target, fault)))
     }
 
     /// A node that answers that the deadline of this call has passed was only faster than the timer here: it depends
@@ -206,7 +211,7 @@ impl<Resp> Call<Resp> {
         match fault.kind {
             NodeErrorKind::Status(status)
                 if status.code() == Code::DeadlineExceeded
-                    && self.deadline.is_some_and(|deadline| Instant::now() >= deadline) =>
+                    && self.deadline.is_some_and(|deadline| Instant::now() + CLOCKS_DIFFER >= deadline) =>
             {
                 Fault { kind: NodeErrorKind::DeadlineExceeded, source: Some(Arc::new(status)), ..fault }
             }

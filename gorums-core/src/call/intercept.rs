@@ -287,7 +287,8 @@ macro_rules! call_interceptors {
             self.take_replies(move |node, reply| Some(map(reply, node)))
         }
 
-        /// Looks at each reply and each error of a node, in the order in which the call takes them.
+        /// Looks at each reply and each error of a node, in the order in which the call takes them. An error after which
+        /// the node is [asked again](crate::Retry) is not taken.
         pub fn inspect_replies<F>(self, mut inspect: F) -> Self
         where
             F: FnMut(&Result<$resp, crate::error::NodeError>, &crate::node::Node) + Send + 'static,

@@ -19,6 +19,11 @@ pin_project! {
     /// Resolves when a quorum has replied, to the first reply that arrived; or when that is impossible, or
     /// the deadline has passed.
     ///
+    /// # Errors
+    ///
+    /// [`QuorumErrorKind::Incomplete`] as soon as too many nodes have failed, [`QuorumErrorKind::DeadlineExceeded`] at
+    /// the deadline, and [`QuorumErrorKind::Cancelled`] if a handler made the call and nobody waits for that any more.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it gives the call up: it is removed everywhere, and nodes that support it are told.

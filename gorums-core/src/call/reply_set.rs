@@ -60,7 +60,8 @@ impl<Resp> ReplySet<Resp> {
         &self.failures
     }
 
-    /// How many replies were successful.
+    /// How many replies were successful. In a streaming call that is not the number of nodes, each of which may have
+    /// replied more than once.
     pub fn success_count(&self) -> usize {
         self.successes.len()
     }
@@ -126,6 +127,12 @@ impl<Resp, T, F: FnMut(&mut ReplySet<Resp>) -> Option<T>> QuorumFunction<Resp> f
 }
 
 /// Resolves when a quorum function has decided; or when it no longer can, or the deadline has passed.
+///
+/// # Errors
+///
+/// [`QuorumErrorKind::Incomplete`] when the function finds the result out of reach, or when every node has answered and it
+/// still needs more; [`QuorumErrorKind::DeadlineExceeded`] at the deadline; [`QuorumErrorKind::Cancelled`] if a handler
+/// made the call and nobody waits for that any more.
 ///
 /// # Cancel safety
 ///

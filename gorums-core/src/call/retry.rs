@@ -18,7 +18,7 @@ use crate::call::flight::Call;
 use crate::call::intercept::Own;
 use crate::channel::link::Backoff;
 use crate::channel::queue::Awaits;
-use crate::error::{Fault, NodeError};
+use crate::error::{Fault, NodeError, NodeErrorKind};
 use crate::payload::Payload;
 use crate::router::entry::{RawReplies, RawReply};
 
@@ -48,6 +48,8 @@ pub struct Retry {
 
 /// The shortest wait.
 const LEAST: Duration = Duration::from_millis(1);
+/// The longest: beyond any deadline, and within what a clock can add up.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Retry {
     /// Asks each node up to so many times in all; 1 asks none again. The first wait is up to 20 ms, and the longest up to 1 s.
@@ -77,7 +79,7 @@ impl Retry {
     }
 
     fn wait(&self, failures: u32, dice: f64) -> Duration {
-        self.backoff.wait(failures, dice).max(LEAST)
+        self.backoff.wait(failures, dice).clamp(LEAST, LONGEST)
     }
 }
 
@@ -184,7 +186,9 @@ impl Retries {
         let is_safe = self.template.idempotent || !error.is_ambiguous();
         let is_wanted = error.is_transient() && self.retry.filter.is_none_or(|picks| picks(&error));
         let can_be_asked = !matches!(self.own.get(target), Some(Ask::Nothing));
-        let tries_again = is_wanted && is_safe && can_be_asked && asked.failures < self.retry.attempts;
+        let is_closing = call.target(target).channel().pool().closing().is_cancelled();
+        let tries_again =
+            is_wanted && is_safe && can_be_asked && !is_closing && asked.failures < self.retry.attempts;
         if !tries_again || call.with(|entry| entry.reopen(target)).is_none() {
             return Some(RawReply { target, result: Err(self.after(target, fault)) });
         }
@@ -209,19 +213,31 @@ impl Retries {
                 closing: Box::pin(closing().cancelled_owned()),
             });
             alarm.timer.as_mut().reset(next);
-            // Nodes that are being closed say so, and are not asked again after that.
             let is_closing = alarm.closing.as_mut().poll(cx).is_ready();
             if !is_closing && alarm.timer.as_mut().poll(cx).is_pending() {
                 return;
             }
             let now = Instant::now();
             for target in 0..self.nodes.len() {
-                if self.nodes[target].due.is_some_and(|due| is_closing || due <= now) {
-                    self.nodes[target].due = None;
+                if self.nodes[target].due.is_none_or(|due| !is_closing && due > now) {
+                    continue;
+                }
+                self.nodes[target].due = None;
+                if is_closing {
+                    Self::close(call, target, now);
+                } else {
                     self.ask(call, target, now);
                 }
             }
         }
+    }
+
+    /// A node that is being closed is not asked again.
+    fn close<Resp>(call: &Call<Resp>, target: usize, now: Instant) {
+        let id = call.id().filter(|_| call.with(|entry| entry.offered(target, now)) == Some(true));
+        let Some(id) = id else { return };
+        let channel = call.target(target).channel();
+        channel.pool().pending().fail(id, channel.ordinal(), Fault::unsent(NodeErrorKind::Closed, None));
     }
 
     fn ask<Resp>(&self, call: &mut Call<Resp>, target: usize, now: Instant) {

@@ -58,6 +58,10 @@ impl<Req: fmt::Debug, Resp> fmt::Debug for Rpc<Req, Resp> {
 pin_project! {
     /// An rpc that was sent. Resolves to the node's reply.
     ///
+    /// # Errors
+    ///
+    /// What happened instead of a reply, by [kind](NodeError::kind), and at the latest at the deadline.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it gives the call up: it is removed everywhere, a request that was not sent is withdrawn,

@@ -7,7 +7,7 @@ pub enum Quorum {
     First,
     /// More than half of the nodes.
     Majority,
-    /// Every node.
+    /// Every node. Of no nodes it is out of reach, as every quorum is.
     All,
     /// That many nodes. 0 counts as 1, as a call needs a reply to return; more nodes than there are is out
     /// of reach at once.
@@ -20,7 +20,7 @@ impl Quorum {
         match self {
             Self::First => 1,
             Self::Majority => size / 2 + 1,
-            Self::All => size,
+            Self::All => size.max(1),
             Self::Threshold(needed) => needed.max(1),
         }
     }
@@ -96,6 +96,9 @@ mod tests {
     fn decided_from_the_start() {
         assert_eq!(Tally::new(Quorum::Threshold(0), 3).needed(), 1);
         assert_eq!(Tally::new(Quorum::Threshold(4), 3).outcome(), Outcome::Impossible);
+        for quorum in [Quorum::First, Quorum::Majority, Quorum::All, Quorum::Threshold(0)] {
+            assert_eq!(Tally::new(quorum, 0).outcome(), Outcome::Impossible, "{quorum:?} of nobody");
+        }
     }
 
     proptest! {

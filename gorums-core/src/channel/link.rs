@@ -54,7 +54,7 @@ pub(crate) struct Link {
 
 /// What to do after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Retry {
+pub(crate) struct Redial {
     /// How long to wait before the next dial.
     pub(crate) after: Duration,
     /// The node has been down for longer than a back-off: fail what waits for it.
@@ -93,18 +93,18 @@ impl Link {
     }
 
     /// A dial failed or the stream ended. `dice` is evenly distributed from 0 to 1.
-    pub(crate) fn failed(&mut self, now: Instant, dice: f64) -> Retry {
+    pub(crate) fn failed(&mut self, now: Instant, dice: f64) -> Redial {
         let settled = self.up_since.take().is_some_and(|since| now - since >= SETTLED);
         if mem::take(&mut self.answered) {
             self.failures = 0;
             self.down_since = Some(now);
             let after =
                 if settled { Duration::ZERO } else { self.backoff.initial.mul_f64(dice.clamp(0.0, 1.0)) };
-            return Retry { after, fail_fast: false };
+            return Redial { after, fail_fast: false };
         }
         self.failures = self.failures.saturating_add(1);
         let down_for = self.down_since.map_or(Duration::ZERO, |since| now - since);
-        Retry {
+        Redial {
             after: self.backoff.wait(self.failures, dice),
             fail_fast: self.failures > 1 || down_for >= self.backoff.initial,
         }
@@ -146,10 +146,10 @@ mod tests {
         link.dialling(now);
         assert_eq!(link.connected(now), 1);
         link.answered();
-        assert_eq!(link.failed(now + SETTLED, 1.0), Retry { after: Duration::ZERO, fail_fast: false });
+        assert_eq!(link.failed(now + SETTLED, 1.0), Redial { after: Duration::ZERO, fail_fast: false });
         assert_eq!(link.connected(now), 2);
         link.answered();
-        assert_eq!(link.failed(now, 1.0), Retry { after: 100 * MS, fail_fast: false });
+        assert_eq!(link.failed(now, 1.0), Redial { after: 100 * MS, fail_fast: false });
     }
 
     #[test]
@@ -162,8 +162,8 @@ mod tests {
         }
         link.sighted();
         link.dialling(now + 60_000 * MS);
-        let retry = link.failed(now + 60_001 * MS, 1.0);
-        assert_eq!(retry, Retry { after: 100 * MS, fail_fast: false });
+        let redial = link.failed(now + 60_001 * MS, 1.0);
+        assert_eq!(redial, Redial { after: 100 * MS, fail_fast: false });
         assert!(link.failed(now + 60_002 * MS, 1.0).fail_fast);
     }
 

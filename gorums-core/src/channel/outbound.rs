@@ -233,16 +233,16 @@ impl Outbound {
         let lost =
             if self.channel.is_up() { NodeErrorKind::ConnectionLost } else { NodeErrorKind::Unavailable };
         self.channel.counters().failed(lost);
-        let retry = self.link.failed(now, self.dice.as_mut().map_or_else(rand::random, Rng::random));
+        let redial = self.link.failed(now, self.dice.as_mut().map_or_else(rand::random, Rng::random));
         let (id, address) = (self.channel.id(), self.channel.address());
-        tracing::debug!(node = %id, %address, %error, retry_in = ?retry.after, "no connection");
+        tracing::debug!(node = %id, %address, %error, retry_in = ?redial.after, "no connection");
         let source: Source = Arc::new(error);
-        if retry.fail_fast {
+        if redial.fail_fast {
             let failed = self.channel.with_queue(|queue| queue.go_down(Some(source.clone())));
             self.channel.fail_unsent(failed, &NodeErrorKind::Unavailable, Some(&source));
         }
         self.channel.set_connectivity(Connectivity::Down(source));
-        retry.after
+        redial.after
     }
 
     /// Ends every call that still waits for this node.

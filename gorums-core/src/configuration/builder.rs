@@ -155,7 +155,8 @@ impl ConfigurationBuilder {
         self
     }
 
-    /// The longest reply that is accepted, in bytes; 4 MiB by default.
+    /// The longest message, in bytes; 4 MiB by default. A longer request fails as `OUT_OF_RANGE` without being sent, a longer
+    /// reply as [`Decode`](NodeErrorKind::Decode).
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.options.transport.max_message_size = bytes;
         self
@@ -262,6 +263,10 @@ impl ConfigurationBuilder {
     ///
     /// As [`connect_lazy`](Self::connect_lazy), and [`ConfigError::Connect`] if a node cannot be reached. A
     /// configuration that has to work with some nodes down is made with `connect_lazy`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the connections that were made.
     pub async fn connect(self) -> Result<Configuration, ConfigError> {
         let configuration = self.connect_lazy()?;
         configuration.wait_connected().await?;

@@ -2,7 +2,7 @@
 
 use tonic::{Code, Status};
 
-use crate::error::NodeErrorKind;
+use crate::error::{NodeErrorKind, ambiguity};
 
 /// What an error means for the next attempt.
 ///
@@ -62,10 +62,7 @@ impl NodeErrorKind {
     /// Whether a request that failed so after it was sent may have taken effect.
     pub(crate) fn may_have_run(&self) -> bool {
         match self {
-            Self::Status(status) => matches!(
-                status.code(),
-                Code::Unknown | Code::Internal | Code::DeadlineExceeded | Code::Cancelled | Code::DataLoss
-            ),
+            Self::Status(status) => ambiguity::may_have_run(status),
             Self::Unavailable | Self::QueueFull | Self::Encode | Self::Skipped => false,
             Self::ConnectionLost
             | Self::DeadlineExceeded

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::{Code, Status};
 
-use crate::error::ErrorClass;
+use crate::error::{ErrorClass, ambiguity};
 use crate::id::NodeId;
 use crate::node::Node;
 
@@ -173,6 +173,9 @@ impl NodeError {
 
     /// Whether the request may have taken effect although the call failed, at the last attempt or at an earlier one. If not, it
     /// is safe to send it again whatever it does.
+    ///
+    /// A node that answered with a status has done nothing, unless the code leaves that open (`UNKNOWN`, `INTERNAL`,
+    /// `DEADLINE_EXCEEDED`, `CANCELLED`, `DATA_LOSS`), or its handler passed on an error that was ambiguous.
     pub fn is_ambiguous(&self) -> bool {
         self.fault.is_ambiguous()
     }
@@ -210,7 +213,8 @@ impl Error for NodeError {
 }
 
 impl From<NodeError> for Status {
-    /// A handler that calls other nodes can pass their errors on with `?`.
+    /// A handler that calls other nodes can pass their errors on with `?`. If the nested call may have taken effect,
+    /// the status says so to its caller, whose error then [is ambiguous](NodeError::is_ambiguous) whatever its code.
     fn from(error: NodeError) -> Self {
         let code = match &error.fault.kind {
             NodeErrorKind::Status(status) => status.code(),
@@ -223,7 +227,7 @@ impl From<NodeError> for Status {
             NodeErrorKind::QueueFull | NodeErrorKind::Overrun => Code::ResourceExhausted,
             NodeErrorKind::Encode | NodeErrorKind::Decode => Code::Internal,
         };
-        Self::new(code, error.to_string())
+        ambiguity::of_nested_call(code, error.to_string(), error.is_ambiguous())
     }
 }
 

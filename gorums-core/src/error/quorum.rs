@@ -5,7 +5,7 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
-use crate::error::{ErrorClass, NodeError, NodeErrorKind};
+use crate::error::{ErrorClass, NodeError, NodeErrorKind, ambiguity};
 use crate::quorum::Reason;
 
 /// Why a quorum was not reached.
@@ -24,13 +24,10 @@ pub enum QuorumErrorKind {
 
 impl QuorumErrorKind {
     /// How a call with these errors is to be reported, and what is to be said of nodes that have not answered.
-    /// A quorum that is out of reach because nodes were too late was missed by its deadline, whichever end noticed.
+    /// A quorum that is out of reach because nodes were too late was missed by its deadline, whichever end noticed. Not
+    /// if it was a deadline of theirs: that is what the node answered, as any other status.
     pub(crate) fn given(self, errors: &[NodeError]) -> (Self, NodeErrorKind) {
-        let late = |error: &NodeError| match error.kind() {
-            NodeErrorKind::DeadlineExceeded => true,
-            NodeErrorKind::Status(status) => status.code() == Code::DeadlineExceeded,
-            _ => false,
-        };
+        let late = |error: &NodeError| matches!(error.kind(), NodeErrorKind::DeadlineExceeded);
         if self == Self::DeadlineExceeded || errors.iter().any(late) {
             (Self::DeadlineExceeded, NodeErrorKind::DeadlineExceeded)
         } else {
@@ -93,7 +90,7 @@ impl QuorumError {
         self.details.needed
     }
 
-    /// How many nodes answered successfully.
+    /// How many nodes answered successfully; of a streaming call with a quorum function, how many replies there were.
     pub fn replies(&self) -> usize {
         self.details.replies
     }
@@ -117,16 +114,24 @@ impl QuorumError {
     }
 
     /// What this means for the next attempt. A quorum that was out of reach has the class of the failures that would
-    /// have to pass for it to be within reach again; a deadline that passed is transient.
+    /// have to pass for it to be within reach again; a deadline that passed is transient. Where nobody says how many
+    /// replies were needed, which are quorum functions and rules with a [`Reason`] of their own, it has the class of the
+    /// worst failure: permanent before stepped down before transient.
     pub fn class(&self) -> ErrorClass {
-        let Details { kind, needed, replies, nodes, .. } = &*self.details;
+        let Details { kind, needed, replies, nodes, reason, .. } = &*self.details;
         let of = |class| nodes.iter().filter(|error| error.class() == class).count();
         let open = nodes.iter().filter(|error| matches!(error.kind(), NodeErrorKind::Cancelled)).count();
         let (transient, stepped_down) = (of(ErrorClass::Transient), of(ErrorClass::SteppedDown));
         let possible = replies + open + transient;
-        match kind {
-            QuorumErrorKind::Cancelled => ErrorClass::Permanent,
-            QuorumErrorKind::DeadlineExceeded => ErrorClass::Transient,
+        let left_out = nodes.iter().filter(|error| error.is_left_out()).count();
+        let permanent = nodes.len() - open - left_out - transient - stepped_down;
+        let told = reason.as_ref().and_then(Reason::class);
+        match (kind, told) {
+            (QuorumErrorKind::Cancelled, _) => ErrorClass::Permanent,
+            (QuorumErrorKind::DeadlineExceeded, _) => ErrorClass::Transient,
+            (_, Some(class)) => class,
+            _ if *needed == 0 && permanent > 0 => ErrorClass::Permanent,
+            _ if *needed == 0 && stepped_down > 0 => ErrorClass::SteppedDown,
             _ if transient > 0 && possible >= *needed => ErrorClass::Transient,
             _ if stepped_down > 0 && possible + stepped_down >= *needed => ErrorClass::SteppedDown,
             _ => ErrorClass::Permanent,
@@ -138,7 +143,8 @@ impl QuorumError {
         self.class() == ErrorClass::Transient
     }
 
-    /// Whether the request may have taken effect on a node that is counted as failed.
+    /// Whether the request may have taken effect on a node that is counted as failed. On those that
+    /// [replied](Self::replies) it has.
     pub fn is_ambiguous(&self) -> bool {
         self.details.nodes.iter().any(NodeError::is_ambiguous)
     }
@@ -175,7 +181,9 @@ impl Error for QuorumError {
 
 impl From<QuorumError> for Status {
     /// A handler that makes a quorum call can pass its failure on with `?`: with the status that all
-    /// answering nodes agreed on, else with one for the kind of failure.
+    /// answering nodes agreed on, else with one for the kind of failure. If the request may have taken effect on any
+    /// node, the status says so to its caller, whose error then [is ambiguous](NodeError::is_ambiguous) whatever its
+    /// code.
     fn from(error: QuorumError) -> Self {
         let mut codes = error.nodes().iter().filter_map(|error| match error.kind() {
             NodeErrorKind::Status(status) => Some(status.code()),
@@ -190,7 +198,8 @@ impl From<QuorumError> for Status {
             }
             _ => Code::Unavailable,
         };
-        Self::new(code, error.to_string())
+        let may_have_run = error.replies() > 0 || error.is_ambiguous();
+        ambiguity::of_nested_call(code, error.to_string(), may_have_run)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::stats::NodeStats;
 ///
 /// ```text
 /// node  address         state        latency   ping      owed  queued  bytes  sent    dropped  failed  late  connections  last error
-/// 1     10.0.0.1:8080   connected    120 µs    80 µs     3     0       0      120034  0        0       2     1            -
-/// 2     10.0.0.2:8080   unreachable  3.1 ms    1.2 ms    0     17      2120   80212   12       40      0     3            no connection, ..
+/// 1     10.0.0.1:8080   connected    120 µs    80.0 µs   3     0       0      120034  0        0       2     1            -
+/// 2     10.0.0.2:8080   unreachable  3.10 ms   1.20 ms   0     17      2120   80212   12       40      0     3            no connection, ..
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -54,7 +54,11 @@ impl<S: QuorumSystem, Resp> Gather<S, Resp> {
                 self.verdict = Verdict::Decided;
             } else if !self.system.is_quorum(nodes, &may_have) {
                 let failed = nodes.iter().copied().filter(|node| !may_have(*node)).collect();
-                self.verdict = Verdict::Impossible(Reason::NoQuorum { failed });
+                let would_do = |again: &[NodeId]| {
+                    self.system.is_quorum(nodes, &|node| may_have(node) || again.contains(&node))
+                };
+                let class = self.nodes.class(would_do);
+                self.verdict = Verdict::Impossible(Reason::NoQuorum { failed, class });
             }
         }
         self.verdict.clone()
@@ -74,11 +78,7 @@ impl<S: QuorumSystem, Resp> QuorumRule<Resp> for Gather<S, Resp> {
     }
 
     fn reply(&mut self, node: NodeId, reply: Result<Resp, NodeError>) -> Verdict {
-        if self.nodes.take(node)
-            && let Ok(reply) = reply
-        {
-            self.successes.push((node, reply));
-        }
+        self.successes.extend(self.nodes.take(node, reply).map(|reply| (node, reply)));
         self.judge()
     }
 

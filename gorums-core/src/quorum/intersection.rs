@@ -30,6 +30,10 @@ pub struct TooManyNodes {
 /// which may be the same, or those before and after a change. `None` if all of them meet.
 ///
 /// It tries the divisions of the nodes that are in both configurations in two; with 20 nodes it may take a second.
+///
+/// # Errors
+///
+/// If there are more than 20 of them.
 pub fn disjoint_quorums(
     (first, first_nodes): (&impl QuorumSystem, &[NodeId]),
     (second, second_nodes): (&impl QuorumSystem, &[NodeId]),
@@ -83,7 +87,8 @@ where
 }
 
 /// A quorum system to read from and one to write to, of which it is known that readers and writers meet, and writers each
-/// other.
+/// other, in at least one node. Where nodes may lie that is not enough: the systems of [`Byzantine`](crate::quorum::Byzantine)
+/// meet in one that does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadWrite<R, W> {
     read: R,
@@ -107,6 +112,10 @@ pub enum NoReadWrite {
 
 impl<R: QuorumSystem, W: QuorumSystem> ReadWrite<R, W> {
     /// Checks that on these nodes each read quorum meets each write quorum, and each write quorum every other.
+    ///
+    /// # Errors
+    ///
+    /// Which two quorums have no node in common; or [`TooManyNodes`], if there are too many to try.
     pub fn new(nodes: &[NodeId], read: R, write: W) -> Result<Self, NoReadWrite> {
         if let Some(found) = disjoint_quorums((&read, nodes), (&write, nodes))? {
             return Err(NoReadWrite::ReadMissesWrite(found));

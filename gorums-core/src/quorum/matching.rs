@@ -59,7 +59,8 @@ impl<F, K, Resp> Matching<F, K, Resp> {
             if self.decided.is_some() {
                 self.verdict = Verdict::Decided;
             } else if possible < self.needed {
-                self.verdict = Verdict::Impossible(Reason::NoMatch { needed: self.needed, possible });
+                let class = self.nodes.class(|again| possible + again.len() >= self.needed);
+                self.verdict = Verdict::Impossible(Reason::NoMatch { needed: self.needed, possible, class });
             }
         }
         self.verdict.clone()
@@ -75,9 +76,7 @@ impl<F: Fn(&Resp) -> K, K: PartialEq, Resp> QuorumRule<Resp> for Matching<F, K, 
     }
 
     fn reply(&mut self, node: NodeId, reply: Result<Resp, NodeError>) -> Verdict {
-        if self.nodes.take(node)
-            && let Ok(reply) = reply
-        {
+        if let Some(reply) = self.nodes.take(node, reply) {
             let key = (self.key)(&reply);
             match self.groups.iter_mut().find(|(other, _)| *other == key) {
                 Some((_, replies)) => replies.push((node, reply)),

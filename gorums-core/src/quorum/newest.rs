@@ -20,6 +20,8 @@ pub struct NewestRule<R, W, F, Resp> {
 }
 
 /// The reply with the highest timestamp of a majority of the nodes.
+///
+/// The timestamp has to tell values apart: if several writers may choose the same number, it is the number and the writer.
 pub fn newest<F: Fn(&Resp) -> T, T: Ord, Resp>(timestamp: F) -> NewestRule<Quorum, Quorum, F, Resp> {
     newest_of(Quorum::Majority, Quorum::Majority, timestamp)
 }
@@ -55,6 +57,10 @@ impl<Resp: Clone> Newest<Resp> {
     /// # Errors
     ///
     /// Those of `write`. The value must not be used then: a later read may not find it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives `write` up, and the value must not be used, as after an error.
     pub async fn write_back<T, E, W>(self, write: impl FnOnce(Resp) -> W) -> Result<Resp, E>
     where
         W: IntoFuture<Output = Result<T, E>>,

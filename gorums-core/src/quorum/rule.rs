@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::error::NodeError;
+use crate::error::{ErrorClass, NodeError};
 use crate::id::NodeId;
 use crate::quorum::combine::{And, Map, Or};
 
@@ -26,6 +26,8 @@ pub enum Reason {
     NoQuorum {
         /// The nodes without which there is no quorum: all that have failed, in the order of the configuration.
         failed: Vec<NodeId>,
+        /// What this means for the next attempt: the class of the failures that would have to pass.
+        class: ErrorClass,
     },
     /// Not enough nodes are left that could say the same.
     NoMatch {
@@ -33,6 +35,8 @@ pub enum Reason {
         needed: usize,
         /// How many still could.
         possible: usize,
+        /// What this means for the next attempt: the class of the failures that would have to pass.
+        class: ErrorClass,
     },
     /// Neither of two rules will have an output.
     Neither(Box<Reason>, Box<Reason>),
@@ -40,15 +44,32 @@ pub enum Reason {
     Other(Cow<'static, str>),
 }
 
+impl Reason {
+    /// What this means for the next attempt; `None` if the rule does not say.
+    pub fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::NoQuorum { class, .. } | Self::NoMatch { class, .. } => Some(*class),
+            Self::Neither(first, second) => {
+                let classes = [first.class()?, second.class()?];
+                let easier = [ErrorClass::Transient, ErrorClass::SteppedDown];
+                Some(
+                    easier.into_iter().find(|class| classes.contains(class)).unwrap_or(ErrorClass::Permanent),
+                )
+            }
+            Self::Other(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoQuorum { failed } if failed.is_empty() => f.write_str("these nodes have no quorum"),
-            Self::NoQuorum { failed } => {
+            Self::NoQuorum { failed, .. } if failed.is_empty() => f.write_str("these nodes have no quorum"),
+            Self::NoQuorum { failed, .. } => {
                 f.write_str("there is no quorum without")?;
                 failed.iter().try_for_each(|node| write!(f, " {node}"))
             }
-            Self::NoMatch { needed, possible } => {
+            Self::NoMatch { needed, possible, .. } => {
                 write!(f, "{needed} nodes had to say the same, and at most {possible} can")
             }
             Self::Neither(first, second) => write!(f, "{first}, and {second}"),

@@ -77,28 +77,29 @@ impl QuorumSystem for Byzantine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weighted {
     weights: BTreeMap<NodeId, u64>,
-    needed: u64,
+    needed: u128,
 }
 
 impl Weighted {
     /// More than half of the weight of all these nodes is a quorum. The last of several weights for a node is taken.
     pub fn new(weights: impl IntoIterator<Item = (NodeId, u64)>) -> Self {
         let weights = BTreeMap::from_iter(weights);
-        let total = weights.values().fold(0_u64, |sum, weight| sum.saturating_add(*weight));
+        let total: u128 = weights.values().copied().map(u128::from).sum();
         Self { weights, needed: total / 2 + 1 }
     }
 
     /// So much weight is a quorum. 0 counts as 1.
     #[must_use]
     pub fn needing(self, weight: u64) -> Self {
-        Self { needed: weight.max(1), ..self }
+        Self { needed: weight.max(1).into(), ..self }
     }
 }
 
 impl QuorumSystem for Weighted {
     fn is_quorum(&self, _: &[NodeId], has: &dyn Fn(NodeId) -> bool) -> bool {
-        let weights = self.weights.iter().filter(|(node, _)| has(**node)).map(|(_, weight)| *weight);
-        weights.fold(0_u64, u64::saturating_add) >= self.needed
+        let weights =
+            self.weights.iter().filter(|(node, _)| has(**node)).map(|(_, weight)| u128::from(*weight));
+        weights.sum::<u128>() >= self.needed
     }
 }
 
@@ -139,6 +140,10 @@ pub struct NoGrid;
 
 impl Grid {
     /// The grid with these rows.
+    ///
+    /// # Errors
+    ///
+    /// If these are no rows of a grid.
     pub fn new<R: IntoIterator<Item = NodeId>>(rows: impl IntoIterator<Item = R>) -> Result<Self, NoGrid> {
         let rows: Vec<Vec<_>> = rows.into_iter().map(|row| row.into_iter().collect()).collect();
         let width = rows.first().map_or(0, Vec::len);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Quorum;
-use crate::error::{Fault, NodeError, NodeErrorKind};
+use crate::error::{ErrorClass, Fault, NodeError, NodeErrorKind};
 use crate::id::NodeId;
 
 /// What a node says, or that it failed.
@@ -324,5 +324,51 @@ fn reasons() {
         "there is no quorum without 2, and 2 nodes had to say the same, and at most 1 can"
     );
     let reason = threshold::<u8>(4).begin(&nodes(3));
-    assert_eq!(reason, Verdict::Impossible(Reason::NoQuorum { failed: Vec::new() }));
+    let (failed, class) = (Vec::new(), ErrorClass::Permanent);
+    assert_eq!(reason, Verdict::Impossible(Reason::NoQuorum { failed, class }));
+}
+
+#[test]
+fn what_is_impossible_has_the_class_of_the_failures_that_would_have_to_pass() {
+    use ErrorClass::{Permanent, SteppedDown, Transient};
+    fn class(
+        mut rule: impl QuorumRule<u8>,
+        size: u32,
+        replies: &[Result<u8, ErrorClass>],
+    ) -> Option<ErrorClass> {
+        rule.begin(&nodes(size));
+        let fault = |class| match class {
+            Transient => NodeErrorKind::ConnectionLost,
+            SteppedDown => NodeErrorKind::Status(tonic::Status::failed_precondition("")),
+            Permanent => NodeErrorKind::Decode,
+        };
+        let verdicts = nodes(size).into_iter().zip(replies).map(|(node, reply)| {
+            let error = |class| Fault::sent(fault(class), None).at(node, "host:1".into());
+            rule.reply(node, reply.map_err(error))
+        });
+        match verdicts.last() {
+            Some(Verdict::Impossible(reason)) => reason.class(),
+            verdict => panic!("{verdict:?}"),
+        }
+    }
+    let of_majority = |replies: &[_]| class(majority(), 3, replies);
+    assert_eq!(of_majority(&[Err(Permanent), Err(Transient)]), Some(Transient));
+    assert_eq!(of_majority(&[Err(Permanent), Err(SteppedDown)]), Some(SteppedDown));
+    assert_eq!(of_majority(&[Err(SteppedDown), Err(SteppedDown), Err(Transient)]), Some(SteppedDown));
+    assert_eq!(of_majority(&[Err(Permanent), Err(Permanent), Err(Transient)]), Some(Permanent));
+    let heavy = Weighted::new([(node(1), 3), (node(2), 1), (node(3), 1)]);
+    assert_eq!(class(gather(heavy), 3, &[Err(SteppedDown), Err(Transient)]), Some(SteppedDown));
+    // That all have said something else does not pass.
+    assert_eq!(class(matching(2), 3, &[Ok(1), Ok(2), Err(Transient)]), Some(Transient));
+    assert_eq!(class(matching(2), 3, &[Ok(1), Ok(2), Ok(3)]), Some(Permanent));
+    let either = matching(2).or(all());
+    assert_eq!(class(either, 3, &[Err(SteppedDown), Err(SteppedDown)]), Some(SteppedDown));
+}
+
+/// Three times the largest weight is more than the largest number.
+#[test]
+fn weights_are_added_up_as_they_are() {
+    let heavy = Weighted::new(nodes(3).into_iter().map(|node| (node, u64::MAX)));
+    assert!(!heavy.is_quorum(&nodes(3), &|it| it == node(1)));
+    assert!(heavy.is_quorum(&nodes(3), &|it| it != node(1)));
 }

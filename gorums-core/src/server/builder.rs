@@ -213,6 +213,10 @@ impl ServerBuilder {
     }
 
     /// Binds to an address; with port 0, to a free port.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot listen there, or what is wrong with the services or options that were given.
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<BoundServer<TcpIncoming>, ServerError> {
         let shown = match tokio::net::lookup_host(&address).await {
             Ok(found) => found.map(|address| address.to_string()).collect::<Vec<_>>().join(", "),
@@ -235,11 +239,19 @@ impl ServerBuilder {
 
     /// Serves on an address until the process ends, or the future is dropped, which ends the server at once. To
     /// shut down gracefully, [`bind`](Self::bind) and keep a [handle](BoundServer::handle).
+    ///
+    /// # Errors
+    ///
+    /// As those of [`bind`](Self::bind): a connection that cannot be taken in is logged, and ends nothing.
     pub async fn serve(self, address: impl ToSocketAddrs) -> Result<(), ServerError> {
         self.bind(address).await?.serve().await
     }
 
-    /// Serves on an address until `signal` resolves, then shuts down gracefully.
+    /// Serves on an address until `signal` resolves, then shuts down gracefully. Dropping the future ends the server at once.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`serve`](Self::serve).
     pub async fn serve_with_shutdown(
         self,
         address: impl ToSocketAddrs,
@@ -250,6 +262,10 @@ impl ServerBuilder {
 
     /// Serves the connections that `incoming` yields, until it has ended and all of them have. Dropping the
     /// future ends the server at once.
+    ///
+    /// # Errors
+    ///
+    /// None at present: a connection that cannot be taken in is logged, and ends nothing.
     pub async fn serve_with_incoming<S, I>(self, incoming: S) -> Result<(), ServerError>
     where
         S: Stream<Item = std::io::Result<I>>,

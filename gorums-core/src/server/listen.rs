@@ -223,6 +223,10 @@ pub struct ServerHandle {
 impl ServerHandle {
     /// Shuts down gracefully: running handlers may finish and reply within the drain timeout. Every
     /// connection is closed and every task has ended when this returns.
+    ///
+    /// # Cancel safety
+    ///
+    /// Shutting down goes on if the future is dropped.
     pub async fn shutdown(&self) {
         shut_down(&self.shared).await;
     }
@@ -291,7 +295,11 @@ impl ServerHandle {
         }
     }
 
-    /// Shuts down at once: running handlers are dropped.
+    /// Shuts down at once: running handlers are dropped. Also cuts a [`shutdown`](Self::shutdown) short that is under way.
+    ///
+    /// # Cancel safety
+    ///
+    /// Shutting down goes on if the future is dropped.
     pub async fn abort(&self) {
         self.shared.tasks.abort.cancel();
         shut_down(&self.shared).await;

@@ -69,3 +69,16 @@ async fn a_configuration_may_wait_for_nodes_that_are_down() {
     drop(configuration);
     cluster.finish().await;
 }
+
+/// A handler whose own deadline has passed answers so. The call's has not, and is not what failed it.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_a_handler_is_not_that_of_the_call() {
+    let (mut cluster, nodes) = flaky(3).await;
+    let configuration = cluster.configuration();
+    nodes[0].fail(1, Status::deadline_exceeded("further down"));
+    nodes[1].fail(1, Status::permission_denied("no"));
+    let error = configuration.quorum_call(&ECHO, text("x")).timeout(60 * SECOND).all().await.unwrap_err();
+    assert_eq!(error.kind(), QuorumErrorKind::Incomplete, "{error}");
+    drop(configuration);
+    cluster.finish().await;
+}

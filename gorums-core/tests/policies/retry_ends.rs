@@ -134,3 +134,24 @@ async fn a_configuration_that_is_closed_ends_the_waits() {
     drop(configuration);
     cluster.finish().await;
 }
+
+/// That a node is down is said at once, each time: there is no time between the attempts in which anybody could close it.
+#[tokio::test(start_paused = true)]
+async fn a_configuration_whose_nodes_are_down_can_be_closed_while_a_call_waits_to_ask_them() {
+    let (mut cluster, _) = flaky(2).await;
+    let configuration = cluster.configuration();
+    configuration.wait_connected().await.unwrap();
+    cluster.stop(2).await;
+    sleep(SECOND).await;
+    let call = configuration.quorum_call(&ECHO, text("x")).retry(Retry::until_deadline().backoff(SLOW));
+    let call = tokio::spawn(call.timeout(3600 * SECOND).all().into_future());
+    // The node is dialled anew meanwhile: whoever does that learns of the end after the call.
+    sleep(5 * SECOND).await;
+    let start = Instant::now();
+    configuration.close().await;
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::Closed), "{error}");
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+    drop(configuration);
+    cluster.finish().await;
+}

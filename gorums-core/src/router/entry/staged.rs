@@ -9,7 +9,7 @@ use crate::node::Targets;
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
     at: Instant,
-    /// The ordinals of the nodes that were asked later, and when.
+    /// The ordinals of the nodes that were asked later, and when that was done last.
     later: Option<Vec<(u32, Instant)>>,
     is_staged: bool,
 }
@@ -21,7 +21,7 @@ impl Started {
 
     /// When the node with this ordinal was asked.
     pub(crate) fn of(&self, ordinal: u32) -> Instant {
-        let later = self.later.iter().flatten().rfind(|(later, _)| *later == ordinal);
+        let later = self.later.iter().flatten().find(|(later, _)| *later == ordinal);
         later.map_or(self.at, |&(_, at)| at)
     }
 }
@@ -42,7 +42,11 @@ impl Entry {
         let ordinal = self.target(target).map(|node| node.channel().ordinal());
         if let (true, Some(ordinal)) = (held, ordinal) {
             self.progress[target] = Progress::Queued;
-            self.started.later.get_or_insert_default().push((ordinal, now));
+            let later = self.started.later.get_or_insert_default();
+            match later.iter_mut().find(|(asked, _)| *asked == ordinal) {
+                Some((_, at)) => *at = now,
+                None => later.push((ordinal, now)),
+            }
         }
         held
     }
