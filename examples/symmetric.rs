@@ -36,15 +36,18 @@ pub trait Listener {
 }
 
 /// One node of the chat.
-#[derive(Default)]
 struct Room {
+    /// All nodes of the chat, connected or not, this one among them.
+    members: Configuration,
     lines: Mutex<Vec<String>>,
 }
 
 impl Chat for Room {
     async fn say(&self, ctx: &ServerContext, line: Line) -> Result<(), Status> {
-        // The peers, this node among them, over the connections that they have made. The deadline is the caller's.
-        ctx.peers().keep(line.clone()).majority().await?;
+        // What comes now waits for others, and need not be in order.
+        ctx.release();
+        // A majority of all members, and not only of those that are connected now. The deadline is the caller's.
+        self.members.keep(line.clone()).majority().await?;
         // Every client that listens, over the connection that it has made.
         let clients = ctx.clients();
         if !clients.is_empty() {
@@ -76,7 +79,8 @@ impl Listener for Printer {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut systems = Vec::new();
     for bound in System::local_cluster(3).await? {
-        systems.push(bound.add_service(ChatServer::new(Room::default())).serve());
+        let room = Room { members: bound.configuration().clone(), lines: Mutex::default() };
+        systems.push(bound.add_service(ChatServer::new(room)).serve());
     }
     for system in &systems {
         system.wait_for_peers(|peers| peers.len() == 3).await;

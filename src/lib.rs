@@ -6,7 +6,7 @@ pub use gorums_macros::service;
 #[doc(hidden)]
 pub use gorums_core::codegen;
 
-/// Includes what [`gorums-gen`](https://docs.rs/gorums-gen) generated from a `.proto` in `build.rs`: the
+/// Includes what `gorums-gen` generated from a `.proto` in `build.rs`: the
 /// messages and services of one protobuf package.
 ///
 /// `mod storage { gorums::include_proto!("storage.v1"); }` includes the package `storage.v1`; `"_"` stands for

@@ -1,4 +1,4 @@
-//! The code generator of [`gorums`](https://docs.rs/gorums).
+//! The code generator of `gorums`.
 //!
 //! A service is described in a `.proto` file, by the options of [`gorums.proto`](PROTO), or by
 //! `#[gorums::service]` on a trait. Either way the same model comes of it, the same checks are

@@ -1,5 +1,4 @@
-//! The attribute macro of [`gorums`](https://docs.rs/gorums), which re-exports it as
-//! `gorums::service`.
+//! The attribute macro of `gorums`, which re-exports it as `gorums::service`.
 //!
 //! A trait is parsed to the model of `gorums-gen`, and from there on all goes as for a `.proto`
 //! file: the same checks, the same emitter, the same code.
@@ -66,8 +65,9 @@ use self::parse::Parsed;
 /// - `StorageNodeClient`, whose methods appear on a `Node`: rpcs and unicasts,
 /// - `StorageMethods`, the constants that describe the methods.
 ///
-/// Requests and replies are messages of prost: derived, or generated from a `.proto` file. With another codec they are
-/// plain Rust types.
+/// Requests and replies are messages of prost: derived, or generated from a `.proto` file; `()`; or scalars such as
+/// `String`, `u64`, `bool` and `Vec<u8>`, which prost encodes as Google's wrapper types. With another codec they are plain
+/// Rust types.
 ///
 /// # Arguments
 ///
@@ -92,7 +92,7 @@ use self::parse::Parsed;
 /// They take two more arguments:
 ///
 /// - `idempotent`: a node may safely get the same request twice, so that it is sent again after a
-///   reconnect;
+///   reconnect. It matters for rpcs and for quorum calls with one reply of each node: others are never sent again;
 /// - `name = "ReadRPC"`: the name on the wire. Without it, it is that of the method in upper camel
 ///   case: `ReadRpc` for `read_rpc`.
 ///

@@ -129,7 +129,7 @@ impl Node {
         node
     }
 
-    /// Broadcasts a message of this node. `message.number` must be new.
+    /// Broadcasts a message of this node. `message.origin` must be its own id, and `message.number` new.
     pub fn broadcast(&self, message: Message) {
         let mut inner = lock(&self.memory.inner);
         self.send_first(&mut inner, Step::Initial(message));

@@ -22,6 +22,8 @@ Options:
 Parameters, separated by commas (a comma within a value is written \\,):
     messages=false              only services, as <package>.gorums.rs
     client=false, server=false  leave out that side of services
+    mocks=true                  also mocks for unit tests, under #[cfg(test)]
+    mocks_if=CONDITION          also mocks, under another condition, as feature = \"mocks\"
     out_dir=DIR                 write to a folder in the output folder
     include_file=FILE           also write a file that includes all others
     method_name=METHOD=NAME     give a method another name in Rust
