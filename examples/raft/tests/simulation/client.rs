@@ -30,14 +30,17 @@ pub async fn run(plan: &Plan, client: u32, history: History) -> turmoil::Result 
     for step in 0..plan.operations {
         let key = rng.random_range(0..plan.keys);
         let value = client * 1_000 + step;
+        let only_reads = client <= plan.readers;
         let op = match rng.random_range(0..10) {
+            _ if only_reads => Op::Get,
             0..4 => Op::Get,
             4..7 => Op::Put(value),
             7 => Op::Delete,
             _ => Op::Swap(last_seen[key as usize], value),
         };
         let number = history.begin(client, key, op, turmoil::elapsed());
-        let consistency = if rng.random_bool(0.3) { Consistency::Lease } else { Consistency::Linearizable };
+        let by_lease = rng.random_bool(0.3) && !only_reads;
+        let consistency = if by_lease { Consistency::Lease } else { Consistency::Linearizable };
         let result = call(&store, key, op, consistency).await;
         let now = turmoil::elapsed();
         match result {

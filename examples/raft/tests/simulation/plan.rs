@@ -43,6 +43,8 @@ pub enum Victim {
 pub struct Plan {
     pub seed: u64,
     pub clients: u32,
+    /// How many of them only read, and that from the leader they know, as long as it answers.
+    pub readers: u32,
     pub operations: u32,
     pub keys: u32,
     pub latency: Duration,
@@ -50,6 +52,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A leader is cut off from the other nodes, which elect another one. Clients reach all of them.
+    pub fn deposed_leader() -> Self {
+        let faults = [(1_500, Fault::Isolate(Victim::Leader)), (5_000, Fault::Heal)];
+        let faults = faults.map(|(at, fault)| Timed { at: MS * at, fault }).to_vec();
+        Self { seed: 0, clients: 4, readers: 2, operations: 40, keys: 1, latency: 5 * MS, faults }
+    }
+
     pub fn from_seed(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut faults = Vec::new();
@@ -77,6 +86,7 @@ impl Plan {
         Self {
             seed,
             clients: rng.random_range(3..=5),
+            readers: 0,
             operations: rng.random_range(25..=40),
             keys: rng.random_range(3..=6),
             latency: MS * rng.random_range(2..15),

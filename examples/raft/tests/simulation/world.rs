@@ -57,8 +57,8 @@ impl Nodes {
     }
 }
 
-pub fn run(seed: u64, defect: Option<Defect>) -> Outcome {
-    let plan = Arc::new(Plan::from_seed(seed));
+pub fn run(plan: Plan, defect: Option<Defect>) -> Outcome {
+    let (seed, plan) = (plan.seed, Arc::new(plan));
     let (history, nodes) = (History::default(), Nodes::default());
     let mut simulation = Builder::new()
         .rng_seed(seed)
