@@ -84,6 +84,10 @@ pub(crate) enum TransportError {
     NotGorums(http::StatusCode),
     #[error("the server refused the node stream: {0}")]
     Refused(String),
+    /// Before its first message, which need not be before it has handled requests: a Go server has no headers to send
+    /// until then.
+    #[error("the server ended the node stream: {0}")]
+    EndedBy(String),
     #[error("the peer closed the stream")]
     Ended,
     #[error("the client has opened a newer stream")]
@@ -99,9 +103,18 @@ pub(crate) enum TransportError {
 }
 
 impl TransportError {
-    /// The peer took no node stream, and so no request.
+    /// The peer has answered with something else than a node stream.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::NotGorums(_) | Self::Refused(_))
+        matches!(self, Self::NotGorums(_) | Self::Refused(_) | Self::EndedBy(_))
+    }
+
+    /// The peer is certain to have taken no request, although some were sent.
+    pub(crate) fn took_nothing(&self) -> bool {
+        match self {
+            Self::NotGorums(status) => is_about_head(*status),
+            Self::Refused(_) => true,
+            _ => false,
+        }
     }
 
     /// What a client whose messages cannot be read is told.
@@ -182,6 +195,21 @@ pub(crate) async fn open(io: BoxedIo, opening: Opening<'_>) -> Result<Opened, Tr
 }
 
 const USER_AGENT: &str = concat!("gorums-rust/", env!("CARGO_PKG_VERSION"));
+/// Whether an HTTP status says that a request was turned away for its head, which is before its body is handed to anybody.
+/// Others may be a proxy's that has waited for the node in vain.
+fn is_about_head(status: http::StatusCode) -> bool {
+    use http::StatusCode as Http;
+    matches!(
+        status,
+        Http::UNAUTHORIZED
+            | Http::FORBIDDEN
+            | Http::NOT_FOUND
+            | Http::METHOD_NOT_ALLOWED
+            | Http::UNSUPPORTED_MEDIA_TYPE
+            | Http::REQUEST_HEADER_FIELDS_TOO_LARGE
+    )
+}
+
 /// What this end offers in either direction.
 pub(crate) const OFFERED_FEATURES: &str = "cancel,end,window";
 

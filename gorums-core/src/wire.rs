@@ -21,7 +21,9 @@ pub(crate) use self::timeout::{TIMEOUT, parse as parse_timeout};
 /// The path of the gRPC method that carries a node stream.
 pub const NODE_STREAM: &str = "/stream.Gorums/NodeStream";
 
-/// The header, of the request and of the response, that lists optional features, separated by commas.
+/// The header, of the request and of the response, that lists optional features, separated by commas. A response that has
+/// it and a status refuses the stream, and no request on it was handled; without it, a status may be the end of a stream
+/// that was served.
 pub const FEATURES: &str = "gorums-features";
 
 /// The feature `cancel`: a request that is given up is followed by a message of its id with the method

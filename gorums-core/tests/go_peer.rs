@@ -11,6 +11,8 @@ mod common;
 mod our_client;
 #[path = "go_peer/our_server.rs"]
 mod our_server;
+#[path = "go_peer/refusals.rs"]
+mod refusals;
 #[path = "go_peer/server.rs"]
 mod server;
 #[path = "go_peer/storage.rs"]

@@ -210,7 +210,7 @@ impl Outbound {
         let mut again: Vec<_> = sent.into_iter().rev().filter(out).collect();
         again.reverse();
         let source: Source = Arc::new(std::io::Error::other(error.to_string()));
-        let fault = if error.is_refusal() {
+        let fault = if error.took_nothing() {
             Fault::unsent(NodeErrorKind::Unavailable, Some(source))
         } else {
             Fault::sent(NodeErrorKind::ConnectionLost, Some(source))

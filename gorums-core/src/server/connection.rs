@@ -188,6 +188,13 @@ pub(super) fn grpc_response() -> Response<()> {
     response
 }
 
+/// The answer to a request for a node stream.
+fn announcing_response() -> Response<()> {
+    let mut response = grpc_response();
+    response.headers_mut().insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
+    response
+}
+
 /// A node stream that a client wants to open.
 struct Opening {
     headers: HeaderMap,
@@ -228,17 +235,16 @@ impl Opening {
             self.respond.send_reset(Reason::REFUSED_STREAM);
             return None;
         };
-        let mut response = grpc_response();
-        response.headers_mut().insert(wire::FEATURES, HeaderValue::from_static(OFFERED_FEATURES));
-        let sink = self.respond.send_response(response, false).ok()?;
+        let sink = self.respond.send_response(announcing_response(), false).ok()?;
         let duplex = Duplex::accepted(sink, self.body);
         Some(NodeStream::new(server, &self.headers, fence, self.client, self.claim, duplex))
     }
 
-    /// Answers with a status instead of a stream.
+    /// Answers with a status instead of a stream. What this server announces tells the client that its requests were not
+    /// looked at: a status alone may also be the end of a stream that was served.
     fn refuse(mut self, server: &Shared, status: &tonic::Status) {
         server.refusals.log(self.client.address, format_args!("{:?}: {}", status.code(), status.message()));
-        let mut response = grpc_response();
+        let mut response = announcing_response();
         // Without the status, if its metadata does not fit, the stream ends all the same.
         let _ = status.add_header(response.headers_mut());
         let _ = self.respond.send_response(response, true);

@@ -10,6 +10,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
 use crate::transport::TransportError;
+use crate::wire;
 
 /// The two directions of a node stream.
 pub(crate) struct Duplex {
@@ -124,8 +125,7 @@ impl Duplex {
                 if let Some(status) = tonic::Status::from_header_map(&head.headers)
                     && status.code() != tonic::Code::Ok
                 {
-                    let reason = format!("{:?}: {}", status.code(), status.message());
-                    return Poll::Ready(Err(TransportError::Refused(reason)));
+                    return Poll::Ready(Err(ended_by(&status, &head.headers)));
                 }
                 self.source = Source::Open(body);
                 Poll::Ready(Ok(Some(Received::Headers(head.headers))))
@@ -144,5 +144,17 @@ impl Duplex {
             // Fails only if more is released than was received, which the driver's count excludes.
             let _ = body.flow_control().release_capacity(bytes);
         }
+    }
+}
+
+/// What a status in place of a node stream means. A server of ours marks those that it gives before it takes any request,
+/// and a server that does not know of node streams has none to take. All others may be the end of a stream on which
+/// requests were handled.
+fn ended_by(status: &tonic::Status, headers: &HeaderMap) -> TransportError {
+    let reason = format!("{:?}: {}", status.code(), status.message());
+    if headers.contains_key(wire::FEATURES) || status.code() == tonic::Code::Unimplemented {
+        TransportError::Refused(reason)
+    } else {
+        TransportError::EndedBy(reason)
     }
 }

@@ -123,6 +123,14 @@ impl GoStream {
         write(sink, bytes.into()).await;
     }
 
+    /// Answers with a response that is the end of the stream, in place of the headers. The requests that were not read are
+    /// not looked at.
+    pub(crate) fn end_with(mut self, response: Response<()>) -> Rest {
+        let Answer::Owed(respond) = &mut self.answer else { panic!("the headers were sent") };
+        respond.send_response(response, true).unwrap();
+        Rest { _body: self.body, io: self.io }
+    }
+
     /// Closes the connection as `Server.Stop`: at once, without GOAWAY or trailers.
     pub(crate) fn stop(self) {
         self.io.abort();
@@ -138,6 +146,18 @@ impl GoStream {
         }
         drop((self.body, self.answer));
         within("the connection ends", self.io).await.unwrap();
+    }
+}
+
+/// The connection of a stream that the server has ended.
+pub(crate) struct Rest {
+    _body: RecvStream,
+    io: JoinHandle<()>,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.io.abort();
     }
 }
 
