@@ -70,12 +70,12 @@ impl Active {
     /// Cancelled when the caller has gone.
     pub(crate) fn cancellation(&self) -> CancellationToken {
         self.asked_for_cancellation.store(true, Relaxed);
-        self.session.cancellation(self.facts.id)
+        self.session.cancellation(self.facts.id, self.facts.turn)
     }
 
     fn forget_cancellation(&mut self) {
         if std::mem::take(self.asked_for_cancellation.get_mut()) {
-            self.session.forget_cancellation(self.facts.id);
+            self.session.forget_cancellation(self.facts.id, self.facts.turn);
         }
     }
 }

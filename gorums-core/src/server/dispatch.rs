@@ -197,7 +197,7 @@ impl Dispatcher {
         if started.is_pending()
             && let Some(running) = self.running.take()
         {
-            self.session.spawn(id, running);
+            self.session.spawn(id, turn, running);
         }
         self.place.end(request);
     }

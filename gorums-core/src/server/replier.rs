@@ -206,8 +206,8 @@ impl<Resp> Updates<Resp> {
     /// A call that is dropped has either sent the reply or not.
     pub async fn send(&mut self, response: Resp) -> Result<(), Status> {
         let gone = || Status::cancelled("the caller has gone");
-        let (session, id) = (self.replier.session(), self.replier.id());
-        if !session.room_for_reply(MAX_REPLY_BYTES).await || session.is_cancelled(id) {
+        let (session, facts) = (self.replier.session(), self.replier.request.facts());
+        if !session.room_for_reply(MAX_REPLY_BYTES).await || session.is_cancelled(facts.id, facts.turn) {
             return Err(gone());
         }
         if self.method.reply(&self.replier, response) { Ok(()) } else { Err(gone()) }

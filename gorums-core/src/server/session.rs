@@ -1,6 +1,6 @@
 //! What the handlers of one stream share: whose turn it is, who is running, and the way back to the caller.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -10,6 +10,7 @@ use std::sync::atomic::{
 use std::task::Waker;
 
 use bytes::BytesMut;
+use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 
@@ -61,7 +62,9 @@ pub(crate) struct Session {
     is_closed: AtomicBool,
     /// Requests are being started, and the turn is looked at again before that ends.
     starting: AtomicBool,
-    cancellations: Mutex<HashMap<MessageId, Option<CancellationToken>>>,
+    /// By request and turn: a call that asks again after an error does so with the same id, and the handler that has
+    /// answered may not be gone yet.
+    cancellations: Mutex<BTreeMap<(MessageId, u64), Option<CancellationToken>>>,
     /// Wakes what starts requests after the stream has ended.
     finisher: Mutex<Option<Waker>>,
 }
@@ -147,10 +150,10 @@ impl Session {
     }
 
     /// Lets a handler that did not finish at once go on in a task of its own.
-    pub(crate) fn spawn(self: &Arc<Self>, id: MessageId, handler: Running) {
+    pub(crate) fn spawn(self: &Arc<Self>, id: MessageId, turn: u64, handler: Running) {
         self.running.fetch_add(1, AcqRel);
-        self.cancellations.lock().entry(id).or_default();
-        let guard = RunningGuard { session: self.clone(), id };
+        self.cancellations.lock().entry((id, turn)).or_default();
+        let guard = RunningGuard { session: self.clone(), id, turn };
         self.tasks.spawn_handler(async move {
             let _guard = guard;
             handler.await;
@@ -163,32 +166,30 @@ impl Session {
     }
 
     /// The token that tells the handler of a request that its caller has gone.
-    pub(crate) fn cancellation(&self, id: MessageId) -> CancellationToken {
+    pub(crate) fn cancellation(&self, id: MessageId, turn: u64) -> CancellationToken {
         let mut cancellations = self.cancellations.lock();
-        let token = cancellations.entry(id).or_default();
+        let token = cancellations.entry((id, turn)).or_default();
         token.get_or_insert_with(|| self.closed.child_token()).clone()
     }
 
-    pub(crate) fn forget_cancellation(&self, id: MessageId) {
-        self.cancellations.lock().remove(&id);
+    pub(crate) fn forget_cancellation(&self, id: MessageId, turn: u64) {
+        self.cancellations.lock().remove(&(id, turn));
     }
 
     /// The caller has given a request up that may be running.
     pub(crate) fn cancel(&self, id: MessageId) {
-        let token = self
-            .cancellations
-            .lock()
-            .get_mut(&id)
-            .map(|token| token.get_or_insert_with(|| self.closed.child_token()).clone());
-        if let Some(token) = token {
-            token.cancel();
-        }
+        let tokens: SmallVec<[_; 1]> = {
+            let mut cancellations = self.cancellations.lock();
+            let running = cancellations.range_mut((id, 0)..=(id, u64::MAX));
+            running.map(|(_, token)| token.get_or_insert_with(|| self.closed.child_token()).clone()).collect()
+        };
+        tokens.iter().for_each(CancellationToken::cancel);
     }
 
     /// Whether the caller is known to have given up a request that runs.
-    pub(crate) fn is_cancelled(&self, id: MessageId) -> bool {
+    pub(crate) fn is_cancelled(&self, id: MessageId, turn: u64) -> bool {
         let cancellations = self.cancellations.lock();
-        cancellations.get(&id).and_then(Option::as_ref).is_some_and(CancellationToken::is_cancelled)
+        cancellations.get(&(id, turn)).and_then(Option::as_ref).is_some_and(CancellationToken::is_cancelled)
     }
 
     /// The stream has ended: handlers are told, and nobody is there to get replies.
@@ -272,12 +273,40 @@ fn deliver(channel: &Channel, id: MessageId, incoming: Incoming) -> bool {
 struct RunningGuard {
     session: Arc<Session>,
     id: MessageId,
+    turn: u64,
 }
 
 impl Drop for RunningGuard {
     fn drop(&mut self) {
-        self.session.forget_cancellation(self.id);
+        self.session.forget_cancellation(self.id, self.turn);
         self.session.running.fetch_sub(1, AcqRel);
         self.session.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::id::Initiator;
+
+    /// G8: a call that asks again after an error does so while the guard of the handler that has answered is still there.
+    #[tokio::test]
+    async fn an_attempt_that_ends_leaves_the_next_one_what_cancels_it() {
+        let nodes = Node::detached(1);
+        let way = Way::Stream(nodes.nodes()[0].channel().clone());
+        let session = Session::new(Peer::default(), way, Tasks::default(), None);
+        let id = MessageId::new(Initiator::Client, 1);
+        // Its task, and so the end of the first attempt, comes to run when this one waits.
+        session.spawn(id, 0, Running::new(ready(())));
+        session.spawn(id, 1, Running::new(pending()));
+        while session.running() > 1 {
+            tokio::task::yield_now().await;
+        }
+        session.cancel(id);
+        assert!(session.is_cancelled(id, 1));
+        assert!(session.cancellation(id, 1).is_cancelled());
+        session.tasks().abort.cancel();
     }
 }
