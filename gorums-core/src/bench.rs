@@ -53,7 +53,7 @@ impl RequestQueue {
         let mut request = Outgoing {
             id: MessageId::new(Initiator::Client, sequence),
             body: Body::encode(message.len(), encode),
-            deadline: self.now + Duration::from_secs(5),
+            deadline: Some(self.now + Duration::from_secs(5)),
             awaits: Awaits::Reply,
             overflow: Overflow::Fail,
             priority: crate::Priority::Normal,

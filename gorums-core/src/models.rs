@@ -123,9 +123,10 @@ fn request(id: MessageId) -> Outgoing {
     Outgoing {
         id,
         body: Body::Shared(Bytes::from_static(b"request")),
-        deadline: Instant::now() + std::time::Duration::from_secs(3600),
+        deadline: None,
         awaits: Awaits::Reply,
         overflow: Overflow::Fail,
+        priority: crate::Priority::Normal,
         idempotent: false,
         wait_for_ready: false,
         sent_before: false,

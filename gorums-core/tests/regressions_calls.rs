@@ -56,6 +56,26 @@ async fn a_correctable_that_reached_its_level_leaves_the_slower_nodes_alone() {
     assert_eq!(configuration.nodes()[2].stats().queue.queued, 2, "withdrawn from the third node");
 }
 
+/// G3: its request was dropped after a day in the queue, and nobody told the caller, who has no deadline.
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_deadline_waits_for_its_node_for_as_long_as_it_takes() {
+    let server = |_| Server::builder().add_service(Test::new(1));
+    let mut cluster = gorums_core::testing::Cluster::in_memory(1, server).await;
+    let hour = Duration::from_secs(3600);
+    let configuration =
+        cluster.configure(|builder| builder.backoff(Backoff { initial: hour, max: hour })).unwrap();
+    cluster.stop(1).await;
+    let call = configuration.streaming_call(&COUNT, number(3)).no_timeout().wait_for_ready(true);
+    let replies = call.send();
+    tokio::time::sleep(25 * hour).await;
+    cluster.start(1).await;
+    let replies = tokio::time::timeout(2 * hour, futures_util::StreamExt::collect::<Vec<_>>(replies));
+    let replies = replies.await.expect("the call neither goes on nor fails");
+    assert!(replies.len() == 3 && replies.iter().all(|reply| reply.result.is_ok()));
+    drop(configuration);
+    cluster.finish().await;
+}
+
 #[tokio::test]
 async fn a_correctable_out_of_reach_is_done() {
     let cluster = Cluster::start(3).await;

@@ -24,9 +24,6 @@ use crate::router::entry::{Entry, MailboxOverflow, Mode, RawReply};
 use crate::server::nested;
 use crate::wire;
 
-/// A day: what counts as never for requests that wait to be sent.
-const NEVER: Duration = Duration::from_secs(24 * 3600);
-
 /// A call that was described and not yet sent.
 pub(crate) struct Description<Req: 'static, Resp: 'static> {
     pub(crate) targets: Targets,
@@ -343,7 +340,7 @@ impl Template {
         Outgoing {
             id,
             body,
-            deadline: timing.deadline.unwrap_or(timing.now + NEVER),
+            deadline: timing.deadline,
             awaits,
             overflow: self.overflow,
             priority: self.priority,

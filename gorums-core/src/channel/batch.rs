@@ -68,7 +68,7 @@ impl Batch {
         let mut piece = Piece::default();
         let mut taken = std::mem::take(&mut self.taken);
         for request in taken.drain(..) {
-            if now >= request.deadline {
+            if request.is_late(now) {
                 channel.with_queue(Queue::unsent);
                 self.end(&mut piece, copied, channel);
                 copied.advance(request.copied_len());
@@ -198,7 +198,7 @@ mod tests {
         Outgoing {
             id: channel.pool().pending().one_way_id(),
             body,
-            deadline: if late { now } else { now + Duration::from_secs(60) },
+            deadline: Some(if late { now } else { now + Duration::from_secs(60) }),
             awaits: Awaits::Nothing,
             overflow: Overflow::Fail,
             priority: crate::Priority::Normal,

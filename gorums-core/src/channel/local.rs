@@ -114,7 +114,7 @@ impl Local {
     }
 
     fn take(&mut self, request: Outgoing, now: Instant, cx: &mut Context<'_>) {
-        if now >= request.deadline {
+        if request.is_late(now) {
             self.channel.with_queue(Queue::unsent);
             return;
         }

@@ -94,8 +94,7 @@ impl Lane {
     /// Counts a request that comes in, at whichever end.
     fn add(&mut self, request: &Outgoing) {
         self.bytes += request.len();
-        let earliest = self.earliest.map_or(request.deadline, |earliest| earliest.min(request.deadline));
-        self.earliest = Some(earliest);
+        self.earliest = self.earliest.into_iter().chain(request.deadline).min();
     }
 
     /// Removes the requests whose deadlines have passed. Gives their number.
@@ -103,8 +102,8 @@ impl Lane {
         if self.earliest.is_none_or(|earliest| now < earliest) {
             return 0;
         }
-        let expired = self.take_out(|request| request.deadline <= now);
-        self.earliest = self.requests.iter().map(|request| request.deadline).min();
+        let expired = self.take_out(|request| request.is_late(now));
+        self.earliest = self.requests.iter().filter_map(|request| request.deadline).min();
         expired.len()
     }
 

@@ -32,7 +32,8 @@ pub enum Overflow {
     /// Fail on that node with [`NodeErrorKind::QueueFull`](crate::NodeErrorKind::QueueFull).
     #[default]
     Fail,
-    /// Wait for room, within the deadline. Only a call that is awaited can wait; `send` fails.
+    /// Wait for room, within the deadline, or until enough other nodes have taken a [multicast](crate::Multicast). Only a
+    /// call that is awaited can wait; `send` fails.
     Wait,
     /// Drop this message, count it, and report success.
     DropNewest,
@@ -141,7 +142,8 @@ pub(crate) struct LocalRequest {
 pub(crate) struct Outgoing {
     pub(crate) id: MessageId,
     pub(crate) body: Body,
-    pub(crate) deadline: Instant,
+    /// When it is no longer of use, if ever.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) awaits: Awaits,
     pub(crate) overflow: Overflow,
     pub(crate) priority: Priority,
@@ -174,6 +176,11 @@ impl Outgoing {
     /// The same request, of which only the facts are needed any more.
     pub(crate) fn without_body(&self) -> Self {
         Self { body: Body::Copied(0), ..*self }
+    }
+
+    /// Whether it comes too late: its caller has given it up.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
     /// Whether it may give way to a newer one.
