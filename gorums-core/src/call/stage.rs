@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::error::NodeErrorKind;
 use crate::node::{Node, NodeState};
 
 /// How a [staged](crate::QuorumCall::staged) call is divided: whom it asks first, and when it asks the others.
 ///
 /// The first stage is a quorum of the nodes that answer fastest, by [`Node::latency`](crate::Node::latency). Nodes that
-/// were never measured come before all others, so that each of them is measured as soon as it has been tried once; nodes
-/// that are known to be unreachable come last. Nodes that are equal in this are asked in the order of the configuration.
+/// were never measured come before all others, so that each of them is measured as soon as it has been tried once; those
+/// that have only ever failed come behind the measured ones, and nodes that are known to be unreachable last. Nodes that
+/// are equal in this are asked in the order of the configuration.
 ///
 /// The others are asked after a delay, which is cut to half of the call's timeout, so that they always have a chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +87,17 @@ impl Stage {
 pub(crate) fn order(nodes: &[Node]) -> SmallVec<[usize; 8]> {
     let key = |node: &Node| {
         let usable = matches!(node.state(), NodeState::Idle | NodeState::Connected);
-        (!usable, node.latency().unwrap_or_default())
+        (!usable, node.latency().is_none() && has_failed(node), node.latency().unwrap_or_default())
     };
     let mut order: SmallVec<[_; 8]> = nodes.iter().map(key).enumerate().collect();
     order.sort_unstable_by_key(|&(index, key)| (key, index));
     order.into_iter().map(|(index, _)| index).collect()
+}
+
+/// Whether a call has failed at a node that was there. One that was down when it was last tried has not shown yet how it
+/// is when it is up.
+fn has_failed(node: &Node) -> bool {
+    node.last_error().is_some_and(|error| !matches!(error, NodeErrorKind::Unavailable))
 }
 
 #[cfg(test)]
@@ -114,6 +122,24 @@ mod tests {
             nodes.nodes()[index].channel().set_connectivity(state);
         }
         assert_eq!(order(nodes.nodes()).to_vec(), [5, 1, 3, 0, 2, 4]);
+    }
+
+    /// What fails has no latency, and would else be the first to be asked for ever.
+    #[test]
+    fn whoever_only_fails_is_asked_behind_those_that_answer() {
+        let nodes = Node::detached(6);
+        let fail = |index: usize, kind| nodes.nodes()[index].counters().failed(kind);
+        let refused = || NodeErrorKind::Status(tonic::Status::failed_precondition("no"));
+        fail(0, refused());
+        for (index, latency) in [(1, 30 * MS), (2, 10 * MS)] {
+            nodes.nodes()[index].counters().replied_after(latency);
+        }
+        fail(2, refused());
+        fail(3, NodeErrorKind::Unavailable);
+        nodes.nodes()[4].channel().set_connectivity(Connectivity::Closed);
+        assert_eq!(order(nodes.nodes()).to_vec(), [3, 5, 2, 1, 0, 4]);
+        nodes.nodes()[0].counters().replied_after(MS);
+        assert_eq!(order(nodes.nodes()).to_vec(), [3, 5, 0, 2, 1, 4]);
     }
 
     #[test]
