@@ -181,7 +181,8 @@ impl Channel {
         self.hears_cancel.store(true, Relaxed);
     }
 
-    /// Offers a request to the queue, without waiting.
+    /// Offers a request to the queue, without waiting. One that is to wait for room is
+    /// [`QueueFull`](NodeErrorKind::QueueFull) as any other, but is not counted as failed: that is up to whoever waits.
     pub(crate) fn offer(self: &Arc<Self>, request: &mut Outgoing, now: Instant) -> Result<(), Fault> {
         let (pushed, drops) = self.with_queue(|queue| {
             let before = queue.dropped();
@@ -197,6 +198,7 @@ impl Channel {
                 wake(waker);
                 self.dropped(&dropped);
             }
+            Push::Full => return Err(Fault::unsent(NodeErrorKind::QueueFull, None)),
             Push::Refused(kind, source) => {
                 self.counters.failed(kind.clone());
                 return Err(Fault::unsent(kind, source));
@@ -214,6 +216,12 @@ impl Channel {
             }
             notified.await;
         }
+    }
+
+    /// A request that was to wait for room was given up before there was any.
+    pub(crate) fn gave_up_waiting(&self) {
+        self.with_queue(Queue::gave_up);
+        self.counters.failed(NodeErrorKind::QueueFull);
     }
 
     /// A call was given up: its request is withdrawn if it was not sent, else the node is told.

@@ -3,13 +3,17 @@
 
 mod common;
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use common::{Cluster, ECHO, NOTE, OnConfiguration, OnNode, eventually, text, within};
 use futures_util::FutureExt;
-use gorums_core::{Backoff, Configuration, NodeErrorKind, Overflow, QueueLimits, QuorumErrorKind};
+use gorums_core::{
+    Backoff, CallOptions, Configuration, NodeErrorKind, Overflow, QueueLimits, QuorumErrorKind,
+};
 
 const SHORT: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Two live nodes, and a third one where nobody listens.
 async fn with_one_down() -> (Cluster, Configuration) {
@@ -118,6 +122,72 @@ async fn queued_messages_wait_for_room_only() {
     let one = || down.nodes()[0].unicast(&NOTE, text("x")).wait_for_ready(true).timeout(SHORT);
     one().queued().await.unwrap();
     nothing_is_left(&configuration).await;
+}
+
+/// Fills the queue of the third node, which is down.
+fn full(configuration: &Configuration, timeout: Duration) -> Configuration {
+    let down = configuration.take(3).without([1, 2]);
+    for _ in 0..QueueLimits::default().messages {
+        down.multicast(&NOTE, text("x")).wait_for_ready(true).timeout(timeout).send().unwrap();
+    }
+    down
+}
+
+/// G5 and G6: enough nodes have the message, and it is known what has become of it at the one that had no room.
+#[tokio::test]
+async fn what_waits_for_room_when_a_quorum_is_reached_is_dropped_and_counted() {
+    let (cluster, configuration) = with_one_down().await;
+    let down = full(&configuration, 60 * SECOND);
+    let before = down.nodes()[0].stats().queue;
+    let call = configuration.majority().multicast(&NOTE, common::number(7));
+    let call = call.wait_for_ready(true).overflow(Overflow::Wait).timeout(60 * SECOND);
+    within("the others", call).await.unwrap();
+    eventually("the others have it", || (0..2).all(|node| cluster.seen(node) == [7])).await;
+    let counts = down.nodes()[0].stats().queue;
+    assert_eq!((counts.offered, counts.dropped), (before.offered + 1, 1), "{counts:?}");
+    assert_eq!((counts.failed, counts.queued), (before.failed, before.queued), "{counts:?}");
+    within("close", configuration.abort()).await;
+}
+
+/// G6: a message counts once, as what has become of it in the end.
+#[tokio::test]
+async fn a_message_that_waits_for_room_is_counted_once() {
+    let (_cluster, configuration) = with_one_down().await;
+    let down = full(&configuration, 2 * SECOND);
+    let counts = || {
+        let counts = down.nodes()[0].stats().queue;
+        (counts.offered, counts.failed + counts.queued)
+    };
+    let full = QueueLimits::default().messages as u64;
+    let note = || down.multicast(&NOTE, text("x")).wait_for_ready(true).overflow(Overflow::Wait);
+    let unicast = || down.nodes()[0].unicast(&NOTE, text("x")).wait_for_ready(true).overflow(Overflow::Wait);
+    let (mut queued, mut awaited) = (Box::pin(note().queued()), note().into_future());
+    assert!(queued.as_mut().now_or_never().is_none() && awaited.as_mut().now_or_never().is_none());
+    assert_eq!(counts(), (full, full));
+    assert!(!matches!(down.nodes()[0].last_error(), Some(NodeErrorKind::QueueFull)));
+    drop(awaited);
+    assert_eq!(counts(), (full + 1, full + 1), "given up");
+    assert!(unicast().queued().now_or_never().is_none());
+    assert!(unicast().send().is_err(), "which cannot wait");
+    assert_eq!(counts(), (full + 3, full + 3));
+    // The passed deadlines of the others make room.
+    within("room", queued).await.unwrap();
+    assert_eq!(counts(), (full + 4, full + 4));
+    within("close", configuration.abort()).await;
+}
+
+/// The policy for a full queue is that of one-way calls, also where it was given to the configuration.
+#[tokio::test]
+async fn a_call_with_replies_fails_where_the_queue_is_full() {
+    let (_cluster, configuration) = with_one_down().await;
+    let down = full(&configuration, 60 * SECOND);
+    for overflow in [Overflow::Fail, Overflow::Wait, Overflow::DropNewest, Overflow::DropOldest] {
+        let down = down.with_options(CallOptions::new().overflow(overflow).wait_for_ready(true));
+        let error = within("fails", down.quorum_call(&ECHO, text("x")).all()).await.unwrap_err();
+        assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::QueueFull), "{overflow:?}: {error}");
+    }
+    assert_eq!(down.nodes()[0].stats().queue.dropped, 0);
+    within("close", configuration.abort()).await;
 }
 
 #[tokio::test]

@@ -271,7 +271,7 @@ impl<Req, Resp> Description<Req, Resp> {
         Template {
             method: self.method.name(),
             idempotent: self.method.is_idempotent(),
-            overflow: options.overflow.unwrap_or_default(),
+            overflow: options.overflow.filter(|_| self.method.call_type().is_one_way()).unwrap_or_default(),
             wait_for_ready: options.wait_for_ready.unwrap_or_default(),
             priority: options.priority.unwrap_or_default(),
         }

@@ -12,12 +12,19 @@ use crate::call::intercept::{Own, request_interceptors};
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
 use crate::call::tally::{Quorum, Tally};
-use crate::channel::queue::{Outgoing, Overflow};
+use crate::channel::queue::{Awaits, Outgoing, Overflow};
 use crate::error::{Fault, NodeError, NodeErrorKind, QuorumError, QuorumErrorKind};
 use crate::method::Method;
 use crate::node::{Node, Targets};
 
 impl<Req> Description<Req, ()> {
+    /// There is nobody who could wait for room.
+    fn fails_at_once(&mut self) {
+        if self.options.overflow == Some(Overflow::Wait) {
+            self.options.overflow = Some(Overflow::Fail);
+        }
+    }
+
     /// All nodes are skipped: the message has come to everybody for whom it is.
     fn for_nobody(self) {
         if let Some(mut observed) = self.observed {
@@ -36,20 +43,26 @@ impl<Req> Description<Req, ()> {
         let (call, waiting) = self.start_handover(tally, &own);
         drop(own);
         let progress = Counted::new(quorum, &call);
-        let reach = Reach::new(call, progress, QuorumErrorKind::SendFailure);
+        let mut reach = pin!(Reach::new(call, progress, QuorumErrorKind::SendFailure));
         if waiting.is_empty() {
             return reach.await;
         }
-        let offers = join_all(waiting.into_iter().map(async |(node, request): (Node, Outgoing)| {
-            let id = request.id;
-            if let Err(fault) = offer_when_room(&node, request).await {
-                fail(&node, id, fault);
+        let mut waiting: Vec<_> = waiting.into_iter().map(Waiting::new).collect();
+        let early = {
+            let offers = pin!(join_all(waiting.iter_mut().map(Waiting::offer_or_fail)));
+            match select(reach.as_mut(), offers).await {
+                Either::Left((result, _)) => Some(result),
+                Either::Right(_) => None,
             }
-        }));
-        match select(pin!(reach), pin!(offers)).await {
-            Either::Left((result, _)) => result,
-            Either::Right((_, reach)) => reach.await,
+        };
+        let result = match early {
+            Some(result) => result,
+            None => reach.await,
+        };
+        if result.is_ok() {
+            waiting.into_iter().for_each(Waiting::go_or_drop);
         }
+        result
     }
 }
 
@@ -62,16 +75,64 @@ fn among_called<Req>(quorum: Quorum, own: &[Own<Req>]) -> Option<Quorum> {
     }
 }
 
-/// Offers a request to a node until it is taken, or refused for another reason than that there is no room.
-async fn offer_when_room(node: &Node, mut request: Outgoing) -> Result<(), Fault> {
-    loop {
-        node.channel().wait_for_room(&request).await;
-        match node.channel().offer(&mut request, Instant::now()) {
-            // Somebody else was faster.
-            Err(fault) if matches!(fault.kind, NodeErrorKind::QueueFull) => {}
-            taken => return taken,
+/// A request that waits until its node has room for it. Dropped while it waits, it counts as failed.
+struct Waiting {
+    node: Node,
+    /// Absent once it was taken, or refused for good.
+    request: Option<Outgoing>,
+}
+
+impl Waiting {
+    fn new((node, request): (Node, Outgoing)) -> Self {
+        Self { node, request: Some(request) }
+    }
+
+    /// Offers the request until it is taken, or refused for another reason than that there is no room.
+    async fn offer(&mut self) -> Result<(), Fault> {
+        let channel = self.node.channel();
+        while let Some(request) = &mut self.request {
+            channel.wait_for_room(request).await;
+            match channel.offer(request, Instant::now()) {
+                // Somebody else was faster.
+                Err(fault) if matches!(fault.kind, NodeErrorKind::QueueFull) => {}
+                taken => {
+                    self.request = None;
+                    return taken;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a call that waits for the hand-over.
+    async fn offer_or_fail(&mut self) {
+        let id = self.request.as_ref().map(|request| request.id);
+        if let (Err(fault), Some(id)) = (self.offer().await, id) {
+            fail(&self.node, id, fault);
         }
     }
+
+    /// The call has succeeded without this node: its request goes if there is room now, and else is dropped and counted.
+    fn go_or_drop(mut self) {
+        if let Some(mut request) = self.request.take() {
+            (request.awaits, request.overflow) = (Awaits::NoLonger, Overflow::DropNewest);
+            // If the node does not take it for another reason, that is counted, and nobody is there to be told.
+            let _ = self.node.channel().offer(&mut request, Instant::now());
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.request.is_some() {
+            self.node.channel().gave_up_waiting();
+        }
+    }
+}
+
+/// Offers a request to a node until it is taken, or refused for another reason than that there is no room.
+async fn offer_when_room(node: &Node, request: Outgoing) -> Result<(), Fault> {
+    Waiting::new((node.clone(), request)).offer().await
 }
 
 impl Unwatched {
@@ -143,6 +204,7 @@ impl<Req> Unicast<Req> {
     /// The message was not taken: the queue is full, the node is down or closed. A connection that breaks
     /// later goes unnoticed.
     pub fn send(mut self) -> Result<(), NodeError> {
+        self.description.fails_at_once();
         self.description.prepare();
         self.description.start_unwatched(&[]).refused().into_iter().next().map_or(Ok(()), Err)
     }
@@ -193,6 +255,11 @@ impl<Req: fmt::Debug> fmt::Debug for Unicast<Req> {
 /// Awaited, it resolves when the message was handed to the transport of every node, or of as many as were
 /// chosen on the configuration; which is no proof that it arrives. Nodes that a mapping skips are not waited for, and
 /// if it skips all of them, that is a success; a configuration without nodes is an error.
+///
+/// The message still goes to nodes that were not waited for, if they had taken it into their queues. One that is to
+/// [wait](Overflow::Wait) for room at a node which still has none when enough others have the message is dropped for that
+/// node, and counted as [dropped](crate::QueueCounts::dropped): otherwise a node that is stuck would hold up all calls.
+/// [`queued`](Self::queued) waits for room at every node, whatever was chosen.
 #[must_use = "a call does nothing until it is awaited or `send()` is called"]
 pub struct Multicast<Req: 'static> {
     description: Description<Req, ()>,
@@ -219,6 +286,7 @@ impl<Req> Multicast<Req> {
     /// [`QuorumErrorKind::SendFailure`] if fewer nodes took the message than were asked for; it still goes to
     /// those that did. A connection that breaks later goes unnoticed.
     pub fn send(mut self) -> Result<(), QuorumError> {
+        self.description.fails_at_once();
         let own = self.description.prepare();
         let Some(quorum) = among_called(self.quorum, &own) else {
             self.description.for_nobody();

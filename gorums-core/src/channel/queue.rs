@@ -35,6 +35,9 @@ pub(crate) enum Push {
     Queued(Option<Waker>),
     /// It was dropped by its policy, or others that are given here were dropped in its place.
     Dropped(Vec<Outgoing>, Option<Waker>),
+    /// There is no room for it, and it is to wait for some. It is not counted before it is offered again, or
+    /// [given up](Queue::gave_up).
+    Full,
     /// It was not taken.
     Refused(NodeErrorKind, Option<Source>),
 }
@@ -134,11 +137,21 @@ impl Queue {
                 Push::Dropped(vec![request.without_body()], None)
             }
             Overflow::DropOldest => self.replace_oldest(request),
-            Overflow::Fail | Overflow::Wait => {
+            Overflow::Wait => {
+                self.counts.offered -= 1;
+                Push::Full
+            }
+            Overflow::Fail => {
                 self.counts.failed += 1;
                 Push::Refused(NodeErrorKind::QueueFull, None)
             }
         }
+    }
+
+    /// A request that was to wait for room was given up before there was any.
+    pub(crate) fn gave_up(&mut self) {
+        self.counts.offered += 1;
+        self.counts.failed += 1;
     }
 
     /// Removes the requests whose deadlines have passed: their callers know by themselves.

@@ -198,11 +198,11 @@ impl Outgoing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueCounts {
-    /// Requests that calls wanted to queue.
+    /// Requests that calls wanted to queue; one that waits for room counts when it is taken or given up.
     pub offered: u64,
     /// Requests handed to the transport.
     pub sent: u64,
-    /// One-way messages that gave way when the queue was full.
+    /// Requests that gave way when the queue was full: one-way messages, and what was left of calls that have succeeded.
     pub dropped: u64,
     /// Requests that were not taken, or that were withdrawn before they were sent: cancelled, past their
     /// deadline, or failed with the connection.
