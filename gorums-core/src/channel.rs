@@ -150,8 +150,13 @@ impl Channel {
     }
 
     pub(crate) fn stats(&self) -> NodeStats {
+        self.stats_owing(self.pending())
+    }
+
+    /// The counters, where it is known how many calls the node owes a reply.
+    pub(crate) fn stats_owing(&self, pending: usize) -> NodeStats {
         let queue = self.queue.lock().counts();
-        self.counters.snapshot(queue, self.pending())
+        self.counters.snapshot(queue, pending)
     }
 
     pub(crate) fn connectivity(&self) -> watch::Receiver<Connectivity> {

@@ -42,19 +42,21 @@ pub struct NodeReport {
 }
 
 impl Configuration {
-    /// A snapshot of all nodes, which prints as a table. Looks at every call in flight once for each node.
+    /// A snapshot of all nodes, which prints as a table. Looks at every call in flight once.
     pub fn stats(&self) -> ConfigurationStats {
-        ConfigurationStats { nodes: self.iter().map(NodeReport::of).collect(), pending: self.pending() }
+        let owed = self.pool().pending().owed_by_node();
+        let report = |node: &Node| NodeReport::of(node, owed.get(&node.channel().ordinal()).copied());
+        ConfigurationStats { nodes: self.iter().map(report).collect(), pending: self.pending() }
     }
 }
 
 impl NodeReport {
-    fn of(node: &Node) -> Self {
+    fn of(node: &Node, owed: Option<usize>) -> Self {
         Self {
             id: node.id(),
             address: node.address().to_owned(),
             state: node.state(),
-            stats: node.stats(),
+            stats: node.channel().stats_owing(owed.unwrap_or(0)),
             last_error: node.last_error(),
         }
     }

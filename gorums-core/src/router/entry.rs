@@ -169,6 +169,12 @@ impl Entry {
         !matches!(self.progress(target), Progress::Settled | Progress::Held)
     }
 
+    /// The ordinals of the nodes that were asked and have not replied.
+    pub(crate) fn owing(&self) -> impl Iterator<Item = u32> {
+        let nodes = self.targets.iter().flat_map(Targets::iter).enumerate();
+        nodes.filter(|(target, _)| self.owes(*target)).map(|(_, node)| node.channel().ordinal())
+    }
+
     /// Whether there are targets that have not come to an end.
     pub(crate) fn is_open(&mut self) -> bool {
         self.open > 0

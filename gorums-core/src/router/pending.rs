@@ -5,6 +5,7 @@
 //! lie in segments that only grow, each behind a lock of its own that is held for a few statements.
 //! Lock order: one slot, or the list of free slots, never both.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -186,6 +187,20 @@ impl PendingTable {
         (0..used).filter(owes).count()
     }
 
+    /// How many calls each node still owes a reply, by ordinal, if it owes any: in one pass, whose cost does not depend on
+    /// how many nodes there are.
+    pub(crate) fn owed_by_node(&self) -> HashMap<u32, usize> {
+        let used = self.free.lock().unused;
+        let mut owed = HashMap::new();
+        for index in 0..used {
+            let slot = self.slot(index).lock();
+            if slot.is_open {
+                slot.entry.owing().for_each(|ordinal| *owed.entry(ordinal).or_default() += 1);
+            }
+        }
+        owed
+    }
+
     /// Takes what has come for a call.
     pub(crate) fn look(&self, id: MessageId, waker: &Waker) -> Look {
         match self.lock(id) {
@@ -354,6 +369,17 @@ mod tests {
         table.fail_sent(0, 1, &Fault::sent(crate::NodeErrorKind::ConnectionLost, None));
         let failed = |id| !table.is_open(id, 0);
         assert_eq!([queued, sent, resent].map(failed), [false, true, false]);
+    }
+
+    #[test]
+    fn what_nodes_owe_is_the_same_for_all_at_once() {
+        let table = PendingTable::new(Initiator::Client);
+        assert_eq!(table.owed_by_node(), HashMap::new());
+        let [both, one, ended] = [(); 3].map(|()| register(&table));
+        assert!(table.sent(both, 0, 1) && table.sent(one, 1, 1) && reply(&table, one, 1));
+        end(&table, ended).unwrap();
+        assert_eq!(table.owed_by_node(), HashMap::from([(0, 2), (1, 1)]));
+        assert_eq!([0, 1].map(|ordinal| table.owed(ordinal)), [2, 1]);
     }
 
     /// I1: however many threads race, a call at a node ends exactly once.
