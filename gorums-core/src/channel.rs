@@ -367,6 +367,16 @@ impl Channel {
     }
 }
 
+#[cfg(feature = "metrics")]
+impl Drop for Channel {
+    /// What was counted since the last publication would be lost.
+    fn drop(&mut self) {
+        if let Some(metrics) = self.pool.metrics() {
+            metrics.gone(self);
+        }
+    }
+}
+
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")

@@ -188,3 +188,10 @@ impl Pool {
         self.nodes.remove_if(&channel.id(), |_, handle| handle.strong_count() == 0);
     }
 }
+
+impl Drop for Pool {
+    /// Nobody is left to close it, and whoever waits for that, as the task that publishes metrics, would wait on.
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}

@@ -3,6 +3,8 @@
 
 mod common;
 
+#[path = "observability/gone.rs"]
+mod gone;
 #[path = "observability/measured.rs"]
 mod measured;
 #[path = "observability/opentelemetry.rs"]

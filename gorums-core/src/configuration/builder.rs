@@ -193,8 +193,9 @@ impl ConfigurationBuilder {
     }
 
     /// Publishes metrics through the facade of the crate [`metrics`], under this name: the label `configuration`. What
-    /// happens in calls is recorded at once; gauges, and counters of nodes, are published at the interval and when the
-    /// configuration is closed. The metrics are listed in the guide, under "Observability"; their names are stable.
+    /// happens in calls is recorded at once; gauges, and counters of nodes, are published at the interval, when the
+    /// configuration is closed, and when a node is gone. The metrics are listed in the guide, under "Observability"; their
+    /// names are stable.
     ///
     /// The recorder has to be installed before the configuration is made.
     #[cfg(feature = "metrics")]

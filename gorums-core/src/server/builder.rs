@@ -98,7 +98,7 @@ impl ServerBuilder {
     }
 
     /// Publishes metrics through the facade of the crate [`metrics`], under this name: the label `server`. Handlers are
-    /// measured from here on, by an interceptor; gauges are published at the interval, and when the server has stopped. The
+    /// measured from here on, by an interceptor; gauges are published at the interval, and are 0 when the server has ended. The
     /// metrics are listed in the guide, under "Observability"; their names are stable.
     ///
     /// The recorder has to be installed before.

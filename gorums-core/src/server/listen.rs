@@ -21,6 +21,8 @@ use tokio::time::{sleep, timeout};
 use crate::channel::{Channel, local};
 use crate::configuration::Configuration;
 use crate::error::ServerError;
+#[cfg(feature = "metrics")]
+use crate::observe::metrics::ServerMetrics;
 use crate::server::tasks::ServerStats;
 use crate::server::{Shared, connection};
 use crate::transport::{BoxedIo, Io};
@@ -136,35 +138,26 @@ where
     pub async fn serve_with_shutdown(self, signal: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { shared, incoming } = self;
         let _aborted = AbortOnDrop(shared.clone());
+        // What is published is taken back when this is dropped, here or with the future.
+        #[cfg(feature = "metrics")]
+        let metrics = shared.metrics.as_ref().map(|(name, every)| ServerMetrics::new(name, *every));
+        let publish = async {
+            #[cfg(feature = "metrics")]
+            if let Some(metrics) = &metrics {
+                return metrics.publish(&ServerHandle { shared: shared.clone() }).await;
+            }
+            pending::<Infallible>().await
+        };
         serve_itself(&shared);
         tokio::select! {
             biased;
             () = shared.stopping.cancelled() => {}
             () = signal => {}
             () = accept(&shared, incoming) => {}
-            never = publish(&shared) => match never {},
+            never = publish => match never {},
         }
         shut_down(&shared).await;
-        #[cfg(feature = "metrics")]
-        if let Some((name, _)) = &shared.metrics {
-            crate::observe::metrics::publish_server_now(&ServerHandle { shared: shared.clone() }, name);
-        }
         Ok(())
-    }
-}
-
-/// Publishes metrics, if that is asked for.
-async fn publish(shared: &Arc<Shared>) -> Infallible {
-    #[cfg(feature = "metrics")]
-    return crate::observe::metrics::publish_server(
-        &ServerHandle { shared: shared.clone() },
-        shared.metrics.as_ref(),
-    )
-    .await;
-    #[cfg(not(feature = "metrics"))]
-    {
-        let _ = shared;
-        pending().await
     }
 }
 
