@@ -28,7 +28,7 @@ impl<Req> Description<Req, ()> {
     /// All nodes are skipped: the message has come to everybody for whom it is.
     fn for_nobody(self) {
         if let Some(mut observed) = self.observed {
-            observed.queued(&[]);
+            observed.queued(&[], true);
         }
     }
 
@@ -136,9 +136,9 @@ async fn offer_when_room(node: &Node, request: Outgoing) -> Result<(), Fault> {
 }
 
 impl Unwatched {
-    /// Waits until there was room for all requests that want to wait. Gives back what went wrong.
-    async fn queued(self) -> Vec<NodeError> {
-        let Self { mut errors, waiting, deadline, mut observed } = self;
+    /// Waits until there was room for all requests that want to wait.
+    async fn queued(mut self) -> Self {
+        let (waiting, deadline) = (std::mem::take(&mut self.waiting), self.deadline);
         let wait = async |(node, request): (Node, Outgoing)| {
             let late = Fault::unsent(NodeErrorKind::DeadlineExceeded, None);
             let offer = offer_when_room(&node, request);
@@ -149,23 +149,31 @@ impl Unwatched {
             taken.map_err(|fault| fault.of(&node))
         };
         if !waiting.is_empty() {
-            errors.extend(join_all(waiting.into_iter().map(wait)).await.into_iter().filter_map(Result::err));
+            let waited = join_all(waiting.into_iter().map(wait)).await;
+            self.errors.extend(waited.into_iter().filter_map(Result::err));
         }
-        if let Some(observed) = &mut observed {
-            observed.queued(&errors);
-        }
-        errors
+        self
     }
 
     /// No node waits: what wants to has no room.
-    fn refused(self) -> Vec<NodeError> {
-        let full = |(node, _): &(Node, Outgoing)| Fault::unsent(NodeErrorKind::QueueFull, None).of(node);
-        let mut errors = self.errors;
-        errors.extend(self.waiting.iter().map(full));
+    fn refused(mut self) -> Self {
+        let full = |(node, _): (Node, Outgoing)| Fault::unsent(NodeErrorKind::QueueFull, None).of(&node);
+        self.errors.extend(std::mem::take(&mut self.waiting).into_iter().map(full));
+        self
+    }
+
+    /// The call has ended, with enough nodes that took it or not. Gives back what went wrong.
+    fn ended(self, is_enough: bool) -> Vec<NodeError> {
         if let Some(mut observed) = self.observed {
-            observed.queued(&errors);
+            observed.queued(&self.errors, is_enough);
         }
-        errors
+        self.errors
+    }
+
+    /// The call has ended, of which the only node has taken it or not.
+    fn of_one(self) -> Result<(), NodeError> {
+        let is_enough = self.errors.is_empty();
+        self.ended(is_enough).into_iter().next().map_or(Ok(()), Err)
     }
 }
 
@@ -206,7 +214,7 @@ impl<Req> Unicast<Req> {
     pub fn send(mut self) -> Result<(), NodeError> {
         self.description.fails_at_once();
         self.description.prepare();
-        self.description.start_unwatched(&[]).refused().into_iter().next().map_or(Ok(()), Err)
+        self.description.start_unwatched(&[]).refused().of_one()
     }
 
     /// Queues the message, at once if there is room. If there is none and it is to [wait](Overflow::Wait), waits for that;
@@ -222,7 +230,7 @@ impl<Req> Unicast<Req> {
     /// The message was queued or not: it is withdrawn if it waits for room.
     pub async fn queued(mut self) -> Result<(), NodeError> {
         self.description.prepare();
-        self.description.start_unwatched(&[]).queued().await.into_iter().next().map_or(Ok(()), Err)
+        self.description.start_unwatched(&[]).queued().await.of_one()
     }
 }
 
@@ -292,8 +300,8 @@ impl<Req> Multicast<Req> {
             self.description.for_nobody();
             return Ok(());
         };
-        let errors = self.description.start_unwatched(&own).refused();
-        self.taken(quorum, errors)
+        let refused = self.description.start_unwatched(&own).refused();
+        self.taken(quorum, refused)
     }
 
     /// Queues the message for every node, at once where there is room. Where there is none and it is to
@@ -315,14 +323,16 @@ impl<Req> Multicast<Req> {
         };
         let started = self.description.start_unwatched(&own);
         drop(own);
-        let errors = started.queued().await;
-        self.taken(quorum, errors)
+        let queued = started.queued().await;
+        self.taken(quorum, queued)
     }
 
-    fn taken(&self, quorum: Quorum, errors: Vec<NodeError>) -> Result<(), QuorumError> {
+    fn taken(&self, quorum: Quorum, queued: Unwatched) -> Result<(), QuorumError> {
         let size = self.description.size();
-        let (needed, taken) = (quorum.needed(size), size - errors.len());
-        if size > 0 && taken >= needed {
+        let (needed, taken) = (quorum.needed(size), size - queued.errors.len());
+        let is_enough = size > 0 && taken >= needed;
+        let errors = queued.ended(is_enough);
+        if is_enough {
             return Ok(());
         }
         let method = self.description.method.name();

@@ -182,12 +182,12 @@ impl Observed {
         tracing::debug!(target: TARGET, parent: &self.span, node, ?after, %error, "failed, asked again");
     }
 
-    /// A one-way call for which nobody waits was queued, but for these nodes.
-    pub(crate) fn queued(&mut self, errors: &[NodeError]) {
+    /// A one-way call for which nobody waits was queued, but for these nodes: for enough of them or not.
+    pub(crate) fn queued(&mut self, errors: &[NodeError], is_enough: bool) {
         for error in errors {
             tracing::debug!(target: TARGET, parent: &self.span, node = error.node().get(), %error, "not queued");
         }
-        self.ended(if errors.is_empty() { CallOutcome::Ok } else { CallOutcome::SendFailure });
+        self.ended(if is_enough { CallOutcome::Ok } else { CallOutcome::SendFailure });
     }
 
     /// The call has ended.

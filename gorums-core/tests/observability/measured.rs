@@ -188,3 +188,42 @@ async fn calls_that_are_given_up_or_for_nobody_are_counted() {
     drop((configuration, nodes));
     cluster.finish().await;
 }
+
+/// What `send` and `queued` say of a one-way call is what is counted, as if it was awaited.
+#[tokio::test(start_paused = true)]
+async fn one_way_calls_that_enough_nodes_take_are_ok() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (mut cluster, _) = faulty(Transport::Memory, 3).await;
+    let configuration = cluster.configure(|builder| builder.metrics("one-way", SECOND)).unwrap();
+    configuration.wait_connected().await.unwrap();
+    let but_one = || {
+        let call = configuration.multicast(&NOTE, text("x"));
+        call.map_request(|request: &Text, node| (node.id().get() != 2).then(|| request.clone()))
+    };
+    but_one().send().unwrap();
+    but_one().queued().await.unwrap();
+    but_one().await.unwrap();
+    let outcome = |outcome: &str| {
+        format!(
+            "gorums_client_calls_total{{configuration=one-way,method=test.Test.Note,type=multicast,outcome={outcome}}}"
+        )
+    };
+    let found = read(&snapshotter);
+    assert_all(&found, &[(&outcome("ok"), 3.0)]);
+    assert_eq!(found.get(&outcome("send_failure")), None);
+    cluster.stop(3).await;
+    while configuration.node(3).unwrap().unicast(&NOTE, text("x")).send().is_ok() {
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    assert_all(&read(&snapshotter), &[(&outcome("send_failure"), 1.0)]);
+    let two = configuration.threshold(2);
+    two.multicast(&NOTE, text("x")).send().unwrap();
+    two.multicast(&NOTE, text("x")).queued().await.unwrap();
+    assert_all(&read(&snapshotter), &[(&outcome("ok"), 2.0), (&outcome("send_failure"), 0.0)]);
+    assert!(configuration.multicast(&NOTE, text("x")).send().is_err());
+    assert_all(&read(&snapshotter), &[(&outcome("ok"), 0.0), (&outcome("send_failure"), 1.0)]);
+    drop((configuration, two));
+    cluster.finish().await;
+}
