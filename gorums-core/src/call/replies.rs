@@ -18,6 +18,7 @@ use crate::call::reply_set::{QuorumFunction, ReachWith};
 use crate::call::tally::{Outcome, Quorum};
 use crate::error::{NodeError, QuorumErrorKind};
 use crate::id::{AsNodeId, NodeId};
+use crate::observe::CallOutcome;
 use crate::quorum::QuorumRule;
 use crate::router::entry::{Look, RawReply};
 
@@ -93,7 +94,8 @@ impl<Resp> Replies<Resp> {
     pub async fn first_n(mut self, count: usize) -> Vec<(NodeId, Resp)> {
         let mut successes = Vec::with_capacity(count.min(self.size()));
         while successes.len() < count {
-            let Some(reply) = self.next().await else { return successes };
+            // Whether the call has ended well is for `reached` to say.
+            let Some(reply) = poll_fn(|cx| self.poll_reply(cx)).await else { return successes };
             successes.extend(reply.result.ok().map(|value| (reply.node, value)));
         }
         self.call.reached();
@@ -242,12 +244,9 @@ impl<Resp> Replies<Resp> {
             }
         }
     }
-}
 
-impl<Resp> Stream for Replies<Resp> {
-    type Item = NodeReply<Resp>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NodeReply<Resp>>> {
+    /// The next reply or error, without what was left out.
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<NodeReply<Resp>>> {
         loop {
             match ready!(self.poll_received(cx)) {
                 Some((node, Received::Given(result))) => {
@@ -257,6 +256,19 @@ impl<Resp> Stream for Replies<Resp> {
                 None => return Poll::Ready(None),
             }
         }
+    }
+}
+
+impl<Resp> Stream for Replies<Resp> {
+    type Item = NodeReply<Resp>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NodeReply<Resp>>> {
+        let reply = ready!(self.poll_reply(cx));
+        if self.ended {
+            // However long the caller keeps the replies. With a terminal it is the terminal that says how.
+            self.call.came_to(CallOutcome::Ended);
+        }
+        Poll::Ready(reply)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use gorums_core::{MeasureHandlers, QuorumErrorKind};
+use gorums_core::{MeasureHandlers, QuorumErrorKind, ReplySet};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
 use super::*;
@@ -225,5 +225,38 @@ async fn one_way_calls_that_enough_nodes_take_are_ok() {
     assert!(configuration.multicast(&NOTE, text("x")).send().is_err());
     assert_all(&read(&snapshotter), &[(&outcome("ok"), 0.0), (&outcome("send_failure"), 1.0)]);
     drop((configuration, two));
+    cluster.finish().await;
+}
+
+/// A call ends when there is nothing more to read, however long its replies are kept.
+#[tokio::test(start_paused = true)]
+async fn calls_end_with_the_last_of_their_replies() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (mut cluster, _) = faulty(Transport::Memory, 2).await;
+    let configuration = cluster.configure(|builder| builder.metrics("read", SECOND)).unwrap();
+    let call = |what: &str| configuration.quorum_call(&ECHO, text(what)).timeout(SECOND);
+    let (mut answered, mut late) = (call("x").send(), call("hang:2").send());
+    let outcome = |outcome: &str| {
+        format!(
+            "gorums_client_calls_total{{configuration=read,method=test.Test.Echo,type=quorum_call,outcome={outcome}}}"
+        )
+    };
+    while answered.next().await.is_some() {}
+    assert_all(&read(&snapshotter), &[(&outcome("ended"), 1.0)]);
+    assert!(late.next().await.is_some_and(|reply| reply.result.is_ok()));
+    assert_eq!(read(&snapshotter).get(&outcome("ended")), Some(&0.0));
+    assert!(late.next().await.is_some_and(|reply| reply.result.is_err()));
+    assert_all(&read(&snapshotter), &[(&outcome("ended"), 1.0)]);
+    assert!(late.next().await.is_none());
+    drop((answered, late));
+    // Where a terminal reads the replies, it says how the call has ended.
+    let never = |_: &mut ReplySet<Text>| None::<()>;
+    assert!(call("x").send().quorum(never).await.is_err());
+    assert_eq!(call("x").send().first_n(2).await.len(), 2);
+    let found = read(&snapshotter);
+    assert_all(&found, &[(&outcome("incomplete"), 1.0), (&outcome("ok"), 1.0), (&outcome("ended"), 0.0)]);
+    drop(configuration);
     cluster.finish().await;
 }
