@@ -62,8 +62,9 @@ pub(crate) fn inject(
 /// An interceptor that runs each handler in a span.
 ///
 /// The span has the target `gorums::handler`, the level `DEBUG`, and the fields `otel.name`, `otel.kind`, `rpc.system`,
-/// `rpc.service`, `rpc.method`, `peer` (the id of the node that called, if it has one), `peer.address`, and, once the handler
-/// has returned, `rpc.grpc.status_code`. Calls that the handler makes are its children.
+/// `rpc.service`, `rpc.method`, `peer` (the id of the node that called, if it has one), `network.peer.address`,
+/// `network.peer.port`, and, once the handler has returned, `rpc.grpc.status_code` and `otel.status_code`, which is `ERROR` if
+/// it failed. Calls that the handler makes are its children.
 ///
 /// ```
 /// use gorums_core::{Server, TraceHandlers};
@@ -93,6 +94,7 @@ impl Interceptor for TraceHandlers {
     async fn intercept(&self, call: ServerCall, next: Next) -> Result<Reply, Status> {
         let method = call.method();
         let (service, name) = method.rsplit_once('.').unwrap_or(("", method));
+        let address = call.context().peer_addr();
         let span = tracing::debug_span!(
             target: "gorums::handler",
             "handler",
@@ -102,8 +104,10 @@ impl Interceptor for TraceHandlers {
             rpc.service = service,
             rpc.method = name,
             peer = call.context().peer_id().map(crate::NodeId::get),
-            peer.address = call.context().peer_addr().map(field::display),
+            network.peer.address = address.map(|address| field::display(address.ip())),
+            network.peer.port = address.map(|address| address.port()),
             rpc.grpc.status_code = field::Empty,
+            otel.status_code = field::Empty,
         );
         if span.is_disabled() {
             return next.run(call).await;
@@ -114,6 +118,7 @@ impl Interceptor for TraceHandlers {
         let result = next.run(call).instrument(span.clone()).await;
         let code = result.as_ref().err().map_or(tonic::Code::Ok, Status::code);
         span.record("rpc.grpc.status_code", code as i32);
+        span.record("otel.status_code", if result.is_ok() { "OK" } else { "ERROR" });
         result
     }
 }

@@ -12,7 +12,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::common::text;
+use crate::common::{Test, text};
 
 struct OpenTelemetry(TraceContextPropagator);
 
@@ -122,4 +122,30 @@ async fn a_call_that_fails_is_an_error_that_says_how() {
     let outcome = spans[0].attributes.iter().find(|attribute| attribute.key.as_str() == "outcome").unwrap();
     assert_eq!(outcome.value.as_str(), "incomplete");
     configuration.close().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_is_an_error_and_both_tell_who_has_called() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let guard = tracing::subscriber::set_default(exporting(&provider));
+    let server = |_| Server::builder().interceptor(TraceHandlers::new()).add_service(Test::new(1));
+    let mut cluster = Cluster::over_tcp(1, server).await;
+    let configuration = cluster.configuration();
+    assert!(configuration.quorum_call(&ECHO, text("x")).all().await.is_ok());
+    assert!(configuration.quorum_call(&ECHO, text("fail")).all().await.is_err());
+    drop(configuration);
+    cluster.finish().await;
+    let handlers = of_kind(&exporter.get_finished_spans().unwrap(), &SpanKind::Server);
+    let found: Vec<_> = handlers.iter().map(|span| &span.status).collect();
+    assert!(matches!(found[..], [Status::Ok, Status::Error { .. }]), "{found:#?}");
+    for span in &handlers {
+        let attribute = |name: &str| {
+            let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == name);
+            found.map(|attribute| attribute.value.as_str().into_owned())
+        };
+        assert_eq!(attribute("network.peer.address").as_deref(), Some("127.0.0.1"), "{span:#?}");
+        assert!(attribute("network.peer.port").is_some_and(|port| port.parse::<u16>().is_ok()), "{span:#?}");
+    }
+    drop(guard);
 }
