@@ -16,7 +16,7 @@ mod snapshot;
 #[path = "observability/spans.rs"]
 mod spans;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use common::{ECHO, OnConfiguration, Text};
 use gorums_core::testing::Cluster;
@@ -51,6 +51,14 @@ async fn relay(server: impl Fn() -> ServerBuilder + Send + Sync + 'static) -> (C
     let relays = [first.clone(), last];
     let start = move |id: gorums_core::NodeId| server().add_service(relays[id.get() as usize - 1].clone());
     (Cluster::in_memory(2, start).await, first)
+}
+
+/// To be called before a test takes spans. While there is one subscriber alone, the crate tracing asks the thread that comes
+/// by a span first whether anybody wants it, and remembers that for all: here, it may be the thread of another test.
+fn share_spans() {
+    static OTHER: LazyLock<tracing::Dispatch> =
+        LazyLock::new(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()));
+    LazyLock::force(&OTHER);
 }
 
 fn plain() -> ServerBuilder {

@@ -53,6 +53,7 @@ fn propagator() -> OpenTelemetry {
 
 /// Exports the spans of gorums, and not those of the HTTP/2 connection under it.
 fn exporting(provider: &SdkTracerProvider) -> impl tracing::Subscriber + Send + Sync {
+    share_spans();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
     tracing_subscriber::registry().with(layer.with_filter(Targets::new().with_target("gorums", Level::DEBUG)))
 }

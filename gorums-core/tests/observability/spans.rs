@@ -15,6 +15,7 @@ async fn a_quorum_call_is_one_span_with_an_event_for_each_node() {
     let (mut cluster, _) = faulty(Transport::Memory, 3).await;
     let configuration = cluster.configuration();
     configuration.wait_connected().await.unwrap();
+    share_spans();
     let (log, guard) = Log::capture(Level::DEBUG);
     assert!(configuration.quorum_call(&ECHO, text("fail:2")).all().await.is_err());
     let lines = log.lines("gorums::call");
