@@ -1,14 +1,9 @@
-//! What compiles, and what the compiler says where it does not.
+//! What the compiler says where a service does not compile.
 //!
 //! `TRYBUILD=overwrite cargo test -p gorums-macros --test ui` writes the `.stderr` files anew.
 
-#[test]
-fn pass() {
-    trybuild::TestCases::new().pass("tests/ui/pass/*.rs");
-}
-
 /// The compiler's own words change with its version: those of the pinned one are compared.
 #[test]
-fn fail() {
+fn mistakes_are_told() {
     trybuild::TestCases::new().compile_fail("tests/ui/fail/*.rs");
 }

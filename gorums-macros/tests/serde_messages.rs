@@ -40,13 +40,14 @@ pub trait Storage {
 }
 
 fn calls(configuration: &Configuration) {
-    let _ = configuration.run(Command::Nothing).majority();
+    drop(configuration.run(Command::Nothing).majority());
     let _ = configuration.watch(()).send();
     let _ = configuration.note(BTreeMap::new());
     let _ = configuration.nodes()[0].sum((1, [2, 3]));
 }
 
-fn main() {
+#[test]
+fn compiles_and_mocks_are_services() {
     let mock = StorageMock::default();
     mock.run.replies(Some(Command::Nothing));
     mock.watch.replies([Ok(1), Err("no".to_owned())]);

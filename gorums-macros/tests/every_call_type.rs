@@ -108,7 +108,8 @@ async fn calls(configuration: &Configuration) {
     }
 }
 
-fn main() {
+#[test]
+fn compiles() {
     let _ = Server::builder().add_service(StorageServer::new(Memory).clone());
     let _ = calls;
 }

@@ -39,6 +39,7 @@ impl Kept for Implementation {
 }
 
 #[allow(deprecated)]
-fn main() {
+#[test]
+fn compiles() {
     let _ = KeptServer::new(Implementation);
 }
