@@ -114,17 +114,18 @@ async fn lie(seed: u64, nodes: Configuration) {
     loop {
         let members: Vec<Member> = nodes.iter().filter(|node| node.id() != LIAR).cloned().collect();
         for member in members {
-            let origin = rng.random_range(1..=NODES);
+            // Also what it says others have begun.
+            let origin = if rng.random_bool(0.5) { LIAR } else { rng.random_range(1..=NODES) };
             let number = rng.random_range(0..BROADCASTS);
             let value = if rng.random_bool(bias) { 7 } else { 8 };
-            let message = move |origin| Message { origin, number, value };
+            let message = Message { origin, number, value };
             let kind = rng.random_range(0..3);
             tokio::spawn(async move {
                 // Whether it arrives is of no concern.
                 let _ = match kind {
-                    0 => member.initial(message(LIAR)).await,
-                    1 => member.echo(message(origin)).await,
-                    _ => member.ready(message(origin)).await,
+                    0 => member.initial(message).await,
+                    1 => member.echo(message).await,
+                    _ => member.ready(message).await,
                 };
             });
         }
