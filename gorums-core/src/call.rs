@@ -9,6 +9,7 @@ mod decide;
 mod description;
 mod flight;
 mod intercept;
+mod offer;
 mod oneway;
 mod options;
 mod own_turn;
@@ -22,6 +23,7 @@ mod stage;
 mod staged;
 mod streaming;
 pub(crate) mod tally;
+mod template;
 
 pub use self::correctable::Correctable;
 pub use self::decide::{Decide, DecideFuture};

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::call::flight::{Call, Places};
 use crate::call::intercept::{CallInterceptor, Chain, Own, ReplyChain};
+use crate::call::offer::{fail, offer};
 use crate::call::options::{CallOptions, MAILBOX, Timeout};
 use crate::call::tally::Tally;
-use crate::channel::queue::{Awaits, Body, LocalRequest, Outgoing, Overflow, Priority};
+use crate::call::template::{Template, Timing};
+use crate::channel::queue::{Awaits, Body, Outgoing, Overflow};
 use crate::codec::MessageError;
 use crate::error::{Fault, NodeError, NodeErrorKind};
 use crate::id::MessageId;
 use crate::method::Method;
 use crate::node::{Node, Targets};
 use crate::observe::{Observed, trace};
-use crate::payload::Payload;
 use crate::router::entry::{Entry, MailboxOverflow, Mode, RawReply};
 use crate::server::nested;
 use crate::wire;
@@ -324,77 +324,6 @@ impl<Req, Resp> Description<Req, Resp> {
     }
 }
 
-/// What all requests of a call have in common, whatever they say.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Template {
-    method: &'static str,
-    pub(crate) idempotent: bool,
-    overflow: Overflow,
-    wait_for_ready: bool,
-    priority: Priority,
-}
-
-impl Template {
-    #[inline]
-    pub(crate) fn outgoing(&self, id: MessageId, body: Body, awaits: Awaits, timing: Timing) -> Outgoing {
-        Outgoing {
-            id,
-            body,
-            deadline: timing.deadline,
-            awaits,
-            overflow: self.overflow,
-            priority: self.priority,
-            idempotent: self.idempotent,
-            wait_for_ready: self.wait_for_ready,
-            sent_before: false,
-            place: 0,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn outline<'a>(
-        &self,
-        id: MessageId,
-        timing: Timing,
-        metadata: Option<&'a MetadataMap>,
-    ) -> wire::Outline<'a> {
-        wire::Outline::request(id.to_wire(), self.method, timing.timeout(), metadata)
-    }
-
-    /// A message for another process that was encoded before, behind the head of this attempt.
-    pub(crate) fn copied(
-        &self,
-        id: MessageId,
-        timing: Timing,
-        metadata: Option<&MetadataMap>,
-        message: &[u8],
-    ) -> Body {
-        let outline = self.outline(id, timing, metadata);
-        Body::encode(outline.encoded_len(message.len()), |buf| {
-            wire::encode(buf, &outline, message.len(), |buf| buf.extend_from_slice(message));
-        })
-    }
-
-    /// A message for this process, which would be `len` long if it were encoded.
-    #[inline]
-    pub(crate) fn local(
-        &self,
-        payload: Payload,
-        timing: Timing,
-        metadata: Option<&MetadataMap>,
-        len: usize,
-    ) -> Body {
-        let metadata = metadata.cloned().map(Arc::new);
-        Body::Local(Box::new(LocalRequest {
-            method: self.method,
-            payload,
-            deadline: timing.deadline,
-            metadata,
-            len,
-        }))
-    }
-}
-
 /// What became of a one-way call for which nobody waits.
 #[derive(Default)]
 pub(crate) struct Unwatched {
@@ -402,23 +331,6 @@ pub(crate) struct Unwatched {
     pub(crate) waiting: Vec<(Node, Outgoing)>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) observed: Option<Box<Observed>>,
-}
-
-/// When a call starts, and when it ends at the latest.
-#[derive(Clone, Copy)]
-pub(crate) struct Timing {
-    deadline: Option<Instant>,
-    now: Instant,
-}
-
-impl Timing {
-    pub(crate) fn new(deadline: Option<Instant>, now: Instant) -> Self {
-        Self { deadline, now }
-    }
-
-    fn timeout(self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(self.now))
-    }
 }
 
 impl<Req: fmt::Debug, Resp> fmt::Debug for Description<Req, Resp> {
@@ -430,34 +342,4 @@ impl<Req: fmt::Debug, Resp> fmt::Debug for Description<Req, Resp> {
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
-}
-
-/// Offers a request to one node.
-fn offer(node: &Node, request: &mut Outgoing, now: Instant) -> Result<(), Fault> {
-    let limit = node.channel().pool().options().transport.max_message_size;
-    match too_long(request.len() - wire::PREFIX, limit) {
-        Some(fault) => Err(fault),
-        None => node.channel().offer(request, now),
-    }
-}
-
-/// Offers a request to one node, for which a caller waits.
-pub(crate) fn offer_or_fail(node: &Node, request: &mut Outgoing, now: Instant) {
-    if let Err(fault) = offer(node, request, now) {
-        fail(node, request.id, fault);
-    }
-}
-
-/// The call failed at a node before the request was sent.
-pub(crate) fn fail(node: &Node, id: MessageId, fault: Fault) {
-    node.channel().pool().pending().fail(id, node.channel().ordinal(), fault);
-}
-
-fn too_long(len: usize, limit: usize) -> Option<Fault> {
-    (len > limit).then(|| {
-        let reason = format!(
-            "a request of {len} bytes is longer than the limit of {limit}: raise `max_message_size` on both ends"
-        );
-        Fault::unsent(NodeErrorKind::Status(Status::out_of_range(reason)), None)
-    })
 }

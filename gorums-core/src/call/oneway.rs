@@ -7,8 +7,9 @@ use std::pin::pin;
 use futures_util::future::{BoxFuture, Either, join_all, select};
 use tokio::time::{Instant, timeout_at};
 
-use crate::call::description::{Description, Unwatched, fail};
+use crate::call::description::{Description, Unwatched};
 use crate::call::intercept::{Own, request_interceptors};
+use crate::call::offer::fail;
 use crate::call::options::common_options;
 use crate::call::reach::{Counted, Reach};
 use crate::call::tally::{Quorum, Tally};

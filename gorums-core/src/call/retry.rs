@@ -13,9 +13,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::metadata::MetadataMap;
 
-use crate::call::description::{Description, Template, Timing, offer_or_fail};
+use crate::call::description::Description;
 use crate::call::flight::Call;
 use crate::call::intercept::Own;
+use crate::call::offer::offer_or_fail;
+use crate::call::template::{Template, Timing};
 use crate::channel::link::Backoff;
 use crate::channel::queue::Awaits;
 use crate::error::{Fault, NodeError, NodeErrorKind};

@@ -10,10 +10,12 @@ use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::call::description::{Description, Timing, fail, offer_or_fail};
+use crate::call::description::Description;
 use crate::call::flight::Call;
 use crate::call::intercept::Own;
+use crate::call::offer::{fail, offer_or_fail};
 use crate::call::stage::{Stage, order};
+use crate::call::template::Timing;
 use crate::channel::queue::{Awaits, Body};
 use crate::error::{Fault, NodeErrorKind};
 use crate::id::MessageId;
