@@ -120,8 +120,8 @@ async fn what_is_requeued_comes_before_what_is_new(transport: Transport) {
     let calls: Vec<_> = (0..10).map(|id| to.rpc(&ASK_AGAIN, large(id)).wait_for_ready(true).send()).collect();
     eventually("sent, and swallowed", || to.stats().queue.sent >= 3).await;
     assert!(to.stats().queue.queued > 0, "some wait");
+    // This breaks the connection, as bytes of it are lost. To reset it besides may meet the next one.
     cluster.faults(1).set(Direction::ToServer, Traffic::Forward);
-    cluster.faults(1).reset();
     for (id, call) in (0..10).zip(calls) {
         assert_eq!(within("a call", call).await.unwrap(), line(0, id));
     }
