@@ -195,6 +195,10 @@ pub(crate) async fn open(io: BoxedIo, opening: Opening<'_>) -> Result<Opened, Tr
 }
 
 const USER_AGENT: &str = concat!("gorums-rust/", env!("CARGO_PKG_VERSION"));
+
+/// What this end offers in either direction.
+pub(crate) const OFFERED_FEATURES: &str = "cancel,end,window";
+
 /// Whether an HTTP status says that a request was turned away for its head, which is before its body is handed to anybody.
 /// Others may be a proxy's that has waited for the node in vain.
 fn is_about_head(status: http::StatusCode) -> bool {
@@ -209,9 +213,6 @@ fn is_about_head(status: http::StatusCode) -> bool {
             | Http::REQUEST_HEADER_FIELDS_TOO_LARGE
     )
 }
-
-/// What this end offers in either direction.
-pub(crate) const OFFERED_FEATURES: &str = "cancel,end,window";
 
 /// Whether a peer's headers announce a feature.
 pub(crate) fn announces(headers: &HeaderMap, feature: &str) -> bool {

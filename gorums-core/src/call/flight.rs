@@ -121,6 +121,11 @@ impl<Resp> Call<Resp> {
         self.id
     }
 
+    /// The request is about to be offered to a target from which it was held back; `None` if it was not.
+    pub(super) fn reopened(&self, target: usize, now: Instant) -> Option<MessageId> {
+        self.id.filter(|_| self.with(|entry| entry.offered(target, now)) == Some(true))
+    }
+
     /// Changes what is in the table; `None` if the call is not there any more.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         self.pool()?.pending().with(self.id?, change)

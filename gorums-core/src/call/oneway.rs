@@ -156,13 +156,6 @@ impl Unwatched {
         self
     }
 
-    /// No node waits: what wants to has no room.
-    fn refused(mut self) -> Self {
-        let full = |(node, _): (Node, Outgoing)| Fault::unsent(NodeErrorKind::QueueFull, None).of(&node);
-        self.errors.extend(std::mem::take(&mut self.waiting).into_iter().map(full));
-        self
-    }
-
     /// The call has ended, with enough nodes that took it or not. Gives back what went wrong.
     fn ended(self, is_enough: bool) -> Vec<NodeError> {
         if let Some(mut observed) = self.observed {
@@ -215,7 +208,7 @@ impl<Req> Unicast<Req> {
     pub fn send(mut self) -> Result<(), NodeError> {
         self.description.fails_at_once();
         self.description.prepare();
-        self.description.start_unwatched(&[]).refused().of_one()
+        self.description.start_unwatched(&[]).of_one()
     }
 
     /// Queues the message, at once if there is room. If there is none and it is to [wait](Overflow::Wait), waits for that;
@@ -301,8 +294,8 @@ impl<Req> Multicast<Req> {
             self.description.for_nobody();
             return Ok(());
         };
-        let refused = self.description.start_unwatched(&own).refused();
-        self.taken(quorum, refused)
+        let started = self.description.start_unwatched(&own);
+        self.taken(quorum, started)
     }
 
     /// Queues the message for every node, at once where there is room. Where there is none and it is to

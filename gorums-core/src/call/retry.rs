@@ -16,7 +16,7 @@ use tonic::metadata::MetadataMap;
 use crate::call::description::Description;
 use crate::call::flight::Call;
 use crate::call::intercept::Own;
-use crate::call::offer::offer_or_fail;
+use crate::call::offer::{fail, offer_or_fail};
 use crate::call::template::{Template, Timing};
 use crate::channel::link::Backoff;
 use crate::channel::queue::Awaits;
@@ -236,10 +236,9 @@ impl Retries {
 
     /// A node that is being closed is not asked again.
     fn close<Resp>(call: &Call<Resp>, target: usize, now: Instant) {
-        let id = call.id().filter(|_| call.with(|entry| entry.offered(target, now)) == Some(true));
-        let Some(id) = id else { return };
-        let channel = call.target(target).channel();
-        channel.pool().pending().fail(id, channel.ordinal(), Fault::unsent(NodeErrorKind::Closed, None));
+        if let Some(id) = call.reopened(target, now) {
+            fail(call.target(target), id, Fault::unsent(NodeErrorKind::Closed, None));
+        }
     }
 
     fn ask<Resp>(&self, call: &mut Call<Resp>, target: usize, now: Instant) {
@@ -248,8 +247,7 @@ impl Retries {
             Some(Ask::Own(own)) => own,
             Some(Ask::Nothing) => return,
         };
-        let id = call.id().filter(|_| call.with(|entry| entry.offered(target, now)) == Some(true));
-        let Some(id) = id else { return };
+        let Some(id) = call.reopened(target, now) else { return };
         let timing = Timing::new(call.deadline(), now);
         let metadata = again.metadata.as_deref();
         let Message { encoded, local } = &again.message;

@@ -2,7 +2,8 @@
 
 use std::future::IntoFuture;
 
-use gorums_core::{Backoff, NodeErrorKind, QuorumErrorKind, Retry, Status};
+use gorums_core::{Backoff, Configuration, NodeErrorKind, QuorumError, QuorumErrorKind, Retry, Status};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -113,6 +114,15 @@ async fn a_retry_without_a_pause_ends_at_the_deadline() {
     cluster.finish().await;
 }
 
+/// Closing the configuration ends the call at once.
+async fn closing_ends(call: JoinHandle<Result<Text, QuorumError>>, configuration: Configuration) {
+    let start = Instant::now();
+    configuration.close().await;
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::Closed), "{error}");
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_configuration_that_is_closed_ends_the_waits() {
     let (mut cluster, nodes) = flaky(2).await;
@@ -126,12 +136,7 @@ async fn a_configuration_that_is_closed_ends_the_waits() {
         tokio::task::yield_now().await;
     }
     sleep(MS).await;
-    let start = Instant::now();
-    configuration.close().await;
-    let error = call.await.unwrap().unwrap_err();
-    assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::Closed), "{error}");
-    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
-    drop(configuration);
+    closing_ends(call, configuration).await;
     cluster.finish().await;
 }
 
@@ -147,11 +152,6 @@ async fn a_configuration_whose_nodes_are_down_can_be_closed_while_a_call_waits_t
     let call = tokio::spawn(call.timeout(3600 * SECOND).all().into_future());
     // The node is dialled anew meanwhile: whoever does that learns of the end after the call.
     sleep(5 * SECOND).await;
-    let start = Instant::now();
-    configuration.close().await;
-    let error = call.await.unwrap().unwrap_err();
-    assert!(matches!(error.nodes()[0].kind(), NodeErrorKind::Closed), "{error}");
-    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
-    drop(configuration);
+    closing_ends(call, configuration).await;
     cluster.finish().await;
 }

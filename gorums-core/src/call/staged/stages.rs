@@ -113,8 +113,7 @@ impl<Req, Resp> Stages<Req, Resp> {
     fn skip(&self, call: &Call<Resp>) {
         let Some(id) = call.id() else { return };
         for (target, _) in self.own.iter().enumerate().filter(|(_, own)| own.skipped) {
-            let channel = call.target(target).channel();
-            channel.pool().pending().fail(id, channel.ordinal(), Fault::unsent(NodeErrorKind::Skipped, None));
+            fail(call.target(target), id, Fault::unsent(NodeErrorKind::Skipped, None));
         }
     }
 
